@@ -126,8 +126,8 @@ def test_a_line_with_another_number_of_fields_is_one_bad_row_among_good_ones() -
     rows = read(text)
     found = answer_rows(answering(), rows)
     assert {at: str(faults[0]) for at, faults in found.faults.items()} == {
-        1: "has 2 fields, the header has 4",
-        3: "has 5 fields, the header has 4",
+        1: "has 2 values for 4 columns",
+        3: "has 5 values for 4 columns",
     }
     assert rows.ids["id"].tolist() == ["007", None, "NA", None]
 

@@ -716,7 +716,7 @@ def test_csv_is_typed_by_the_contract_and_sent_in_batches(run: Cli, trained: Loo
 def test_a_pipe_is_read(run: Cli, trained: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
     import io
 
-    monkeypatch.setattr(sys, "stdin", io.StringIO('{"carrier": "UA", "hour": 7, "distance": 1}'))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b'{"carrier": "UA", "hour": 7, "distance": 1}')))
     assert run("predict", "flight-delay") == exits.OK
     assert "False" in run.out or "True" in run.out
 

@@ -122,7 +122,7 @@ def test_files_whose_columns_differ_are_refused_with_every_difference() -> None:
         (b",a\n0,1\n", "column 1 has no name"),
         (b"a;b\n1;2\n", "separate the values by commas"),
         (b"a,b\n1,2\n3,4,5\n", "row 2 has 3 values for 2 columns"),
-        (b'a,b\n1,2\n3,"4\n', "the quote that opens in row 2 is never closed"),
+        (b'a,b\n1,2\n3,"4\n', "row 2 has a quote that is never closed"),
         (b"a,b\x1b[2J\n1,2\n", r"the name of column 2 has the control character \x1b at letter 2"),
         (b"a," + b"b" * 129 + b"\n1,2\n", "the name of column 2 has 129 letters; at most 128"),
         (b",".join(b"c%d" % place for place in range(601)) + b"\n", "has 601 columns; at most 600"),

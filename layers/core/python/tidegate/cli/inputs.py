@@ -1,7 +1,5 @@
 """What commands read of a file or a pipe: instances of JSON or CSV, and outcomes."""
 
-import csv
-import io
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from tidegate.cli.tool import reading
-from tidegate.kernel import strict_json, values
+from tidegate.formats import csv_lines
+from tidegate.kernel import english, strict_json, values
 from tidegate.kernel.errors import Fault, InvalidInputError
 from tidegate.kernel.fault_words import did_you_mean
 from tidegate.kernel.values import Cells
@@ -37,11 +36,11 @@ def text_of(source: str, advice: str) -> str:
     """
     if source != "-":
         with reading(source):
-            return Path(source).read_text(encoding="utf-8-sig")
+            return Path(source).read_bytes().decode("utf-8-sig")
     if sys.stdin.isatty():
         raise InvalidInputError("there is no input", next_step=advice)
     with reading("standard input"):
-        return sys.stdin.read().removeprefix("\ufeff")
+        return sys.stdin.buffer.read().decode("utf-8-sig")
 
 
 def rows_of(described: Mapping[str, Any], text: str, advice: str) -> Rows:
@@ -124,21 +123,25 @@ def _strict(text: str) -> Any:
 def from_csv(described: Mapping[str, Any], text: str) -> Rows:
     """Rows of CSV, each cell read by the kind of its feature. Raises InvalidInputError."""
     try:
-        reader = csv.DictReader(io.StringIO(text), strict=True)
-        names, rows = list(reader.fieldnames or ()), list(reader)
-    except csv.Error as error:
+        names, *rows = csv_lines.read(text) or [[]]
+    except csv_lines.NotCsvError as error:
         raise InvalidInputError(f"the input is neither JSON nor CSV: {error}") from None
     if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
         raise InvalidInputError("the CSV header is wrong", [Fault(name, "is named twice") for name in twice])
-    uneven = [Fault(f"row {at}", "has a different number of fields than the header") for at, row in enumerate(rows, 1)
-              if None in row or None in row.values()]  # fmt: skip
+    width = english.count(len(names), "column")
+    uneven = [
+        Fault(f"row {at}", f"has {english.count(len(row), 'value')} for {width}")
+        for at, row in enumerate(rows, 1)
+        if len(row) != len(names)
+    ]
     if uneven:
         raise InvalidInputError("the CSV rows do not fit the header", uneven[:20])
     if not rows:
         return Rows([], [])
     cells = Cells.of(described)
-    columns = {name: cells.column(name, [row[name] for row in rows]) for name in rows[0]}
-    return Rows([dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)], rows)
+    columns = {name: cells.column(name, texts) for name, texts in zip(names, zip(*rows, strict=True), strict=True)}
+    given = [dict(zip(names, row, strict=True)) for row in rows]
+    return Rows([dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)], given)
 
 
 def outcome_of(text: str, *, numeric: bool) -> bool | float | str | None:

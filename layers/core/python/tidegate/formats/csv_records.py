@@ -16,8 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tidegate.domain.batch.batch import PART_BYTES, PART_ROWS, Part, Source
+from tidegate.kernel import english
 
 BOM = b"\xef\xbb\xbf"
+_LONE_RETURN = "has a carriage return that ends no line; put the cell in quotes, or end each line with a line feed"
+_UNCLOSED = "has a quote that is never closed"
 _COMMA, _LINE_FEED, _RETURN, _QUOTE = 44, 10, 13, b'"'
 _QUOTED = re.compile(rb'"[^"]*(?:""[^"]*)*("?)')
 
@@ -26,12 +29,26 @@ Places = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """The whole records of a text: the byte behind each one's line feed, how many fields each has, and which are blank
-    (no record, though they take their place here)."""
+    """The whole records of a text: the byte behind each one's line feed, how many fields each has, which are blank (no
+    record, though they take their place here), and which have a carriage return that is followed by no line feed and
+    stands in no quotes, where others begin a new line. `unclosed`: the last one has a quote that is never closed."""
 
     ends: Places
     fields: Places
     blank: npt.NDArray[np.bool_]
+    returns: npt.NDArray[np.bool_]
+    unclosed: bool = False
+
+    def problems(self, columns: int) -> dict[int, str]:
+        """By their places, the records that are none of a table with so many columns, and why."""
+        odd = ~self.blank & ((self.fields != columns) | self.returns)
+        found = {
+            place: _LONE_RETURN
+            if self.returns[place]
+            else f"has {english.count(int(self.fields[place]), 'value')} for {english.count(columns, 'column')}"
+            for place in np.flatnonzero(odd).tolist()
+        }
+        return found | ({len(self.ends) - 1: _UNCLOSED} if self.unclosed else {})
 
     @property
     def starts(self) -> Places:
@@ -45,14 +62,14 @@ def records(text: bytes, *, last: bool = False) -> Records:
     """
     letters = np.frombuffer(text, dtype=np.uint8)
     commas, feeds = letters == _COMMA, letters == _LINE_FEED
-    inside = _inside(text)
+    inside, open_quote = _inside(text)
     if inside is not None:
         commas, feeds = commas & ~inside, feeds & ~inside
     ends = np.flatnonzero(feeds) + 1
     if last and len(text) > (ends[-1] if len(ends) else 0):
         ends = np.append(ends, len(text))
     if not len(ends):
-        return Records(ends, ends, ends.astype(bool))
+        return Records(ends, ends, ends.astype(bool), ends.astype(bool))
     starts = np.concatenate(([0], ends[:-1]))
     # Short records cannot overflow a byte, and bytes are added several times as fast.
     counter = np.uint8 if int((ends - starts).max()) < 256 else np.int64
@@ -62,7 +79,22 @@ def records(text: bytes, *, last: bool = False) -> Records:
     closed = letters[ends - 1] == _LINE_FEED
     content = lengths - closed
     returns = (content > 0) & (letters[np.maximum(ends - 1 - closed, 0)] == _RETURN)
-    return Records(ends, fields, content - returns == 0)
+    return Records(ends, fields, content - returns == 0, _lone(letters, inside, starts, ends), last and open_quote)
+
+
+def _lone(
+    letters: npt.NDArray[np.uint8], inside: npt.NDArray[np.bool_] | None, starts: Places, ends: Places
+) -> npt.NDArray[np.bool_]:
+    """Which records have a carriage return alone."""
+    lone = letters == _RETURN
+    if not lone.any():
+        return np.zeros(len(starts), dtype=bool)
+    lone[:-1] &= letters[1:] != _LINE_FEED
+    lone[-1] = False  # it ends the last line
+    if inside is not None:
+        lone &= ~inside
+    found: npt.NDArray[np.bool_] = np.logical_or.reduceat(lone[: ends[-1]], starts)
+    return found
 
 
 @dataclass(slots=True)
@@ -120,12 +152,12 @@ def _quoted(text: bytes) -> Iterator[tuple[int, int]]:
         place = text.find(_QUOTE, found.end())
 
 
-def _inside(text: bytes) -> npt.NDArray[np.bool_] | None:
-    """Which bytes stand in quoted fields; None when there is no such field."""
+def _inside(text: bytes) -> tuple[npt.NDArray[np.bool_] | None, bool]:
+    """Which bytes stand in quoted fields, None when there is no such field; and whether the last is never closed."""
     spans = np.asarray(list(_quoted(text)), dtype=np.int64).reshape(-1, 2)
     if not len(spans):
-        return None
+        return None, False
     steps = np.zeros(len(text) + 2, dtype=np.int8)
     steps[spans[:, 0]] = 1
     steps[spans[:, 1]] = -1
-    return np.cumsum(steps, dtype=np.int8)[: len(text)].astype(bool)
+    return np.cumsum(steps, dtype=np.int8)[: len(text)].astype(bool), bool(spans[-1, 1] > len(text))

@@ -6,8 +6,6 @@ inference path, imported at the first request of this protocol: standard library
 https://mlflow.org/docs/latest/ml/deployment/deploy-model-locally/#json-input
 """
 
-import csv
-import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +17,7 @@ from tidegate.domain.serving.prediction import (
     routing_key,
     wrap_hint,
 )
+from tidegate.formats import csv_lines
 from tidegate.kernel import english
 from tidegate.kernel.errors import Fault, RequestInvalidError
 from tidegate.kernel.values import Cells
@@ -71,11 +70,11 @@ def read_csv(body: bytes, cells: Callable[[], Cells], *, max_instances: int) -> 
             a name. What a field may hold is not looked at.
     """
     try:
-        lines = [line for line in csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True) if line]
+        lines = csv_lines.read(body.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         fault = Fault("", f"byte {error.start} cannot be decoded")
         raise RequestInvalidError("the body is not valid UTF-8", [fault], status=400) from None
-    except csv.Error as error:
+    except csv_lines.NotCsvError as error:
         raise RequestInvalidError("the body is not valid CSV", [Fault("", str(error))], status=400) from None
     header, rows = (lines[0], lines[1:]) if lines else ([], [])
     demand_count(len(rows), max_instances)

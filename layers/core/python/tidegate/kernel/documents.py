@@ -85,4 +85,5 @@ class StoredForm:
 
 # Of records that the inference function reads a part of, without what makes the whole record.
 MODEL, SPEC = StoredForm("model"), StoredForm("spec")
-DATASET = StoredForm("dataset", upgrades=(dict,))  # schema 2 says which words mean missing, and which columns are texts
+# Schema 2 says which words mean missing, and which columns are texts; 3 how numbers and times are written.
+DATASET = StoredForm("dataset", upgrades=(dict, dict))

@@ -23,7 +23,7 @@ from tidegate.domain.batch.batch import Format, Part, Source, passed_name
 from tidegate.domain.batch.rows import Answers, Given, Rows
 from tidegate.domain.serving.contract import Contract, FeatureContract
 from tidegate.formats.csv_records import BOM, records
-from tidegate.kernel import english, values
+from tidegate.kernel import values
 from tidegate.kernel.errors import DatasetInvalidError, Fault
 from tidegate.kernel.table import Column
 from tidegate.kernel.values import Cells, class_name
@@ -147,12 +147,12 @@ def _from_parquet(part: Part, size: int, contract: Contract, ids: Sequence[str],
         frame = file[part.start : part.stop].to_pandas(columns=wanted, index=False)
     return Rows(
         count=part.rows,
-        given={feature.name: _given(feature, frame[feature.name], contract.missing_words) for feature in features},
+        given={feature.name: _given(feature, frame[feature.name], contract.cells) for feature in features},
         ids={name: frame[name].to_numpy() for name in ids if name in there},
     )
 
 
-def _given(feature: FeatureContract, series: pd.Series, missing: Collection[str]) -> Given:
+def _given(feature: FeatureContract, series: pd.Series, cells: Cells) -> Given:
     """A typed column: numbers for what wants numbers, texts for what wants texts, everything else is odd."""
     kind = series.dtype
     if feature.kind in {"numeric", "integer", "boolean"}:
@@ -164,12 +164,12 @@ def _given(feature: FeatureContract, series: pd.Series, missing: Collection[str]
         codes, found = series.cat.codes.to_numpy(), series.cat.categories
     else:
         codes, found = pd.factorize(series)
-    return _texts(codes, [_text(value) for value in found], missing)
+    return _texts(codes, cells.column(feature.name, [_text(value) for value in found]))
 
 
-def _texts(codes: Column, texts: Sequence[str | None], missing: Collection[str]) -> Given:
+def _texts(codes: Column, texts: Sequence[str | None]) -> Given:
     """Texts by their places, -1 for what is missing."""
-    known = np.array([-1 if text is None or text in missing else place for place, text in enumerate(texts)] + [-1])
+    known = np.array([-1 if text is None else place for place, text in enumerate(texts)] + [-1])
     return Given(codes=known[codes], texts=np.array([text or "" for text in texts], dtype=object))
 
 
@@ -207,42 +207,42 @@ def _text(value: Any) -> str:
 
 def _from_csv(part: Part, names: Sequence[str], contract: Contract, ids: Sequence[str], text: bytes) -> Rows:
     found = records(text, last=True)
-    held, wrong = ~found.blank, found.fields != len(names)
-    broken = {
-        int(place): f"has {english.count(int(fields), 'field')}, the header has {len(names)}"
-        for place, fields in zip(np.flatnonzero(wrong[held]), found.fields[held & wrong], strict=True)
-    }
-    if not (held & ~wrong).all():
-        text = b"".join(text[a:b] for a, b in zip(found.starts[held & ~wrong], found.ends[held & ~wrong], strict=True))
+    problems = found.problems(len(names))
+    held, good = ~found.blank, ~found.blank
+    good[list(problems)] = False
+    if not good.all():
+        text = b"".join(text[a:b] for a, b in zip(found.starts[good], found.ends[good], strict=True))
     features = [feature for feature in contract.features if feature.name in names]
     passed = [name for name in ids if name in names]
-    frame = _parsed(part, text, names, contract, passed)
-    if len(frame) != int((held & ~wrong).sum()):
+    wanted = [name for name in names if name in passed or any(name == feature.name for feature in features)]
+    count = int(good.sum())
+    try:
+        numbers = {each.name for each in features if each.kind in {"numeric", "integer"}}.difference(passed)
+        parsed = _parsed(text, names, wanted, numbers, contract.cells) if count and wanted else None
+    except ValueError:  # pandas' ParserError is one
+        parsed = pd.DataFrame()
+    frame = pd.DataFrame({name: pd.Series(dtype=object) for name in wanted}, range(count)) if parsed is None else parsed
+    if len(frame) != count:
         raise DatasetInvalidError(
             "the input cannot be read", [Fault(part.key, f"rows from {part.first_row} do not parse")]
         )
-    if broken:
-        frame.index = np.flatnonzero(~wrong[held])
+    rows = np.cumsum(held) - 1
+    if problems:
+        frame.index = pd.Index(rows[good])
         frame = frame.reindex(range(int(held.sum())))
     return Rows(
         count=int(held.sum()),
         given={feature.name: _from_texts(feature, frame[feature.name], contract.cells) for feature in features},
         ids={name: frame[name].where(frame[name].notna(), None).to_numpy(dtype=object) for name in passed},
-        broken=broken,
+        broken={int(rows[place]): problem for place, problem in problems.items()},
     )
 
 
-def _parsed(part: Part, text: bytes, names: Sequence[str], contract: Contract, passed: Sequence[str]) -> pd.DataFrame:
-    features = [feature for feature in contract.features if feature.name in names]
-    wanted = {feature.name for feature in features} | set(passed)
-    words = frozenset(contract.missing_words)
-    missing = {
-        feature.name: list(values.NOTHING if feature.kind == "categorical" else words | values.MISSING)
-        for feature in features
-        if feature.name not in passed
-    }
-    numeric = {feature.name for feature in features if feature.kind in {"numeric", "integer"}} - set(passed)
-
+def _parsed(
+    text: bytes, names: Sequence[str], wanted: Collection[str], numbers: Collection[str], cells: Cells
+) -> pd.DataFrame:
+    """The wanted columns: `numbers` as float64 where each cell is one, all others as texts."""
+    missing = {name: list({*cells.missing, *values.MISSING}) for name in numbers}
     errors = "strict" if _decodes(text) else "surrogateescape"
 
     def read(columns: Collection[str], texts: Collection[str]) -> pd.DataFrame:
@@ -256,17 +256,16 @@ def _parsed(part: Part, text: bytes, names: Sequence[str], contract: Contract, p
             na_values=missing,
             keep_default_na=False,
             skip_blank_lines=False,
+            decimal=cells.decimal,
             encoding="utf-8",
             encoding_errors=errors,  # anything but strict takes a slower way
         )
 
-    if not text or not wanted:
-        return pd.DataFrame({name: pd.Series(dtype=object) for name in names}, index=range(part.rows if text else 0))
-    frame = read(wanted, wanted - numeric)
-    odd = [name for name in numeric if frame[name].dtype.kind not in "iuf"]
+    frame = read(wanted, [name for name in wanted if name not in numbers])
+    odd = [name for name in numbers if frame[name].dtype.kind not in "iuf"]
     if odd:  # some texts are no numbers; which, is then seen one by one
         frame[odd] = read(odd, odd)[odd]  # which come in the order of the file
-    return frame.astype(dict.fromkeys(numeric.difference(odd), "float64"))
+    return frame.astype(dict.fromkeys({*numbers} - {*odd}, "float64"))
 
 
 def _decodes(text: bytes) -> bool:
@@ -284,7 +283,7 @@ def _from_texts(feature: FeatureContract, series: pd.Series, cells: Cells) -> Gi
     codes, found = pd.factorize(series)
     read = cells.column(feature.name, list(found))
     if feature.kind in values.TEXT_KINDS:
-        return _texts(codes, read, ())
+        return _texts(codes, read)
     numbers = np.array([np.nan if value is None or type(value) is str else value for value in read] + [np.nan])
     odd = [type(value) is str for value in read] + [False]
     return Given(

@@ -44,12 +44,17 @@ _BASE_BYTES, _CSV_CELL_BYTES, _PARQUET_CELL_BYTES = 75 * 2**20, 36, 24
 _MOST_LINES = 5  # named in one fault
 _SAMPLE = 1_000  # different texts that a hint looks at
 _CODES = "codes"
+_LF = b"\n"
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")  # how a file in it begins
 _MOST_WORDS, _MOST_LETTERS = 5, 20  # of words among numbers, that a hint names
 _ZERO_FIRST = re.compile(rb'[,\n"]0\d')
-_LOOKS = (
-    (re.compile(r"[+-]?\d+,\d+"), "texts like 1,5 are not numbers; write them with a decimal point"),
-    (re.compile(r"\d{1,2}[./-]\d{1,2}[./-]\d{2,4}"), "texts like 03/04/2013 are not times; write YYYY-MM-DD"),
-)
+_DAY = re.compile(r"\d{1,2}([./-])\d{1,2}\1\d{2,4}")
+_DAYS = [
+    f"{day}{by}{month}{by}{year}"
+    for by in "/.-"
+    for year in ("%Y", "%y")
+    for day, month in (("%d", "%m"), ("%m", "%d"))
+]
 _TOP = 5
 _TOP_LENGTH = 40
 _INTEGERS = 2.0**63
@@ -67,9 +72,11 @@ class PandasFrame:
         types: Mapping[str, ColumnType],
         most_bytes: int | None = None,
         codes: Collection[str] = (),
+        reading: Reading = DECLARED,
     ) -> None:
         self._data = data
         self._codes = codes
+        self._reading = reading
         self._types = dict(types)
         self._most_bytes = most_bytes
         self._hashes: Column | None = None
@@ -93,6 +100,9 @@ class PandasFrame:
     def _hints(self, name: str) -> Iterator[str]:
         if name in self._codes:
             yield f"{name}: some numbers have leading zeros; if these are codes, add the files with --text {name}"
+        if self._types[name] is ColumnType.INTEGER and self._data[name].abs().max() >= _EXACT_INTEGERS:
+            problem = "whole numbers of 2^53 (9,007,199,254,740,992) or more lose digits"
+            yield f"{name}: {problem}; if these are ids, add the files with --text {name}"
         if self._types[name] is not ColumnType.TEXT:
             return
         texts = self._data[name].dropna()
@@ -110,10 +120,8 @@ class PandasFrame:
             beside = ", beside numbers," if among_numbers else ""
             listed = " or ".join(found)
             yield f"{name}: the text {listed} in {cells}{beside} is a value; if it means missing, give {options}"
-        sample = [text for text in distinct if text not in words]
-        for looks, hint in _LOOKS:
-            if sample and all(looks.fullmatch(text) for text in sample):
-                yield f"{name}: {hint}"
+        if sample := [text for text in distinct if text not in values.MISSING]:
+            yield from (f"{name}: {hint}" for hint in _spellings(sample, self._reading.decimal))
 
     def period(self, column: str) -> tuple[datetime, datetime] | None:
         """See ports.Frame."""
@@ -159,11 +167,24 @@ class PandasFrame:
         return [_text(value) for value in known[places]]
 
 
-def _is_number(text: str) -> bool:
+def _is_number(text: str, decimal: str = ".") -> bool:
     try:
-        return values.read("numeric", text) is not None
+        return values.read("numeric", text, decimal=decimal) is not None
     except values.NotAValueError:
         return False
+
+
+def _spellings(texts: Sequence[str], decimal: str) -> Iterator[str]:
+    """What could be declared, so that the texts of a column are numbers or times."""
+    (other,) = {*values.DECIMALS} - {decimal}
+    if all(_is_number(text, other) for text in texts):
+        yield f"texts like {texts[0]} are not numbers; write them with {decimal} before decimals, or give --decimal {other}"
+    if not _DAY.fullmatch(texts[0]):
+        return
+    found = [each for each in _DAYS if all(values.read("time", text, time_format=each) != text for text in texts)]
+    formats = " or ".join(f"--time-format {each}" for each in found)
+    which = "may be day and month or month and day" if len(found) > 1 else "are not times"
+    yield f"texts like {texts[0]} {which}; write YYYY-MM-DD" + (f", or give {formats}" if found else "")
 
 
 class _Room:
@@ -227,7 +248,7 @@ class PandasReader:
         whole = pieces[0] if len(pieces) == 1 else pd.concat(pieces, ignore_index=True)
         typed = pd.DataFrame({name: _cast(whole[name], kind) for name, kind in types.items()})
         codes = {column for raw in parts.values() for column in raw[0].attrs.get(_CODES, ())}
-        return PandasFrame(typed, types, self.most_bytes, codes)
+        return PandasFrame(typed, types, self.most_bytes, codes, reading)
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,8 +313,12 @@ def _read_file(name: str, data: bytes, room: _Room, how: _How) -> pd.DataFrame:
         data = _unpacked(name, data, room)
     if data[:4] == b"PK\x03\x04":
         raise _unreadable(name, "is a ZIP archive (or a spreadsheet); give CSV, gzipped CSV or Parquet")
+    if data[:2] in _UTF16:
+        raise _unreadable(name, "is UTF-16 text; save it as UTF-8")
     if b"\x00" in data[:4096]:
         raise _unreadable(name, "is neither CSV, gzipped CSV nor Parquet")
+    if not how.guesses and (place := data.find(b"\x00")) >= 0:
+        raise _unreadable(name, f"has a NUL character in line {data.count(_LF, 0, place) + 1:,}; remove it")
     return _read_csv(name, data, room, how)
 
 
@@ -336,21 +361,30 @@ def _read_csv(name: str, data: bytes, room: _Room, how: _How) -> pd.DataFrame:
     room.take(name, rows * len(header) * _CSV_CELL_BYTES)
     if how.guesses:
         return _parsed(name, data, header)
-    _demand_whole_lines(name, data, len(header))
+    data = _whole_lines(name, data, len(header))
     texts = [column for column in header if how.is_text(column)]
     declared = frozenset(how.reading.missing_words)
+    decimal: dict[str, Any] = {"decimal": how.reading.decimal, "skip_blank_lines": False}
     # Pandas takes -999.0 for the word -999, which holds for numbers; texts are masked afterwards.
     words = {column: values.NOTHING if column in texts else declared | values.MISSING for column in header}
-    frame = _parsed(name, data, header, words, texts=texts)
+    frame = _parsed(name, data, header, words, texts=texts, **decimal)
+    wide = [each for each in header if _is_wide(frame[each])]
+    if wide:  # whole numbers with gaps, which floats would round
+        frame[wide] = _parsed(name, data, header, words, texts=wide, usecols=wide, **decimal)[wide]
+    for each in header:
+        if each not in texts and _is_text(frame[each]):
+            frame[each] = _numbers(frame[each], how.reading)
     # The words that mean missing elsewhere are texts in the columns that turn out to hold texts.
     guessed = [each for each in header if each not in texts and _is_text(frame[each]) and frame[each].isna().any()]
-    guessed = [each for each in guessed if _moments(frame[each]) is None]
+    guessed = [each for each in guessed if _moments(frame[each], how.reading.time_format) is None]
     if guessed:
         words = dict.fromkeys(guessed, values.NOTHING)
-        frame[guessed] = _parsed(name, data, header, words, texts=guessed, usecols=guessed)[guessed]
+        frame[guessed] = _parsed(name, data, header, words, texts=guessed, usecols=guessed, **decimal)[guessed]
     if _ZERO_FIRST.search(data):
         numbers = [column for column in header if frame[column].dtype.kind in "iuf"]
-        spelt = _parsed(name, data, header, {}, texts=numbers, usecols=numbers) if numbers else frame[numbers]
+        spelt = (
+            _parsed(name, data, header, {}, texts=numbers, usecols=numbers, **decimal) if numbers else frame[numbers]
+        )
         frame.attrs[_CODES] = [column for column in numbers if spelt[column].str.fullmatch(r"0\d+").any()]
     return frame
 
@@ -377,6 +411,8 @@ def _parsed(
             return frame
     except UnicodeDecodeError as error:
         raise _unreadable(name, f"is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+    except pd.errors.EmptyDataError:
+        return pd.DataFrame(columns=list(header))
     except pd.errors.ParserWarning:
         raise _unreadable(name, f"has rows with more values than its {english.count(len(header), 'column')}") from None
     except ValueError as error:  # pandas' ParserError is one
@@ -387,19 +423,44 @@ def _is_text(series: pd.Series) -> bool:
     return pd.api.types.infer_dtype(series, skipna=True) == "string"
 
 
-def _demand_whole_lines(name: str, data: bytes, columns: int) -> None:
-    """Raises DatasetInvalidError for rows with too few values, which pandas would fill with nothing."""
-    begins = len(BOM) if data.startswith(BOM) else 0
-    found = records(data[begins:], last=True)
-    if len(found.ends) < 2:  # lines that end with a carriage return alone
-        return
-    wrong = np.flatnonzero(~found.blank & (found.fields != columns))
-    faults = [
-        Fault(name, f"row {row:,} has {english.count(int(found.fields[row]), 'value')} for {columns:,} columns")
-        for row in wrong[:_MOST_LINES].tolist()
-    ]
-    if faults:
-        raise DatasetInvalidError(f"{name} has {english.count(len(wrong), 'row')} that do not fit its header", faults)
+def _is_wide(series: pd.Series) -> bool:
+    if series.dtype != "float64":
+        return False
+    return bool(series.abs().max() >= _EXACT_INTEGERS and (series.dropna() % 1 == 0).all())
+
+
+def _numbers(series: pd.Series, reading: Reading) -> pd.Series:
+    """Of texts: the numbers that they are, each of them, beside what is missing; else the texts."""
+    codes, texts = pd.factorize(series)
+    found: list[Any] = []
+    for text in texts:
+        try:
+            found.append(values.read("numeric", text, reading.missing_words, decimal=reading.decimal))
+        except values.NotAValueError:
+            return series
+    whole = all(value is None or (type(value) is int and abs(value) < _INTEGERS) for value in found)
+    numbers = pd.Series([*found, None], dtype="Int64" if whole else "float64").take(codes)
+    return numbers.set_axis(series.index)
+
+
+def _whole_lines(name: str, data: bytes, columns: int) -> bytes:
+    """The lines that are not blank. Raises DatasetInvalidError for those that are none of the table: pandas would fill
+    or part them."""
+    text = data.removeprefix(BOM)
+    if _LF not in text:
+        text = text.replace(b"\r", _LF)
+    found = records(text, last=True)
+    problems = found.problems(columns)
+    if problems:
+        rows = np.cumsum(~found.blank) - 1
+        named = sorted(problems.items())[:_MOST_LINES]
+        faults = [Fault(name, f"row {rows[place]:,} {problem}") for place, problem in named]
+        summary = f"{name} has {english.count(len(problems), 'row')} that do not fit its header"
+        raise DatasetInvalidError(summary, faults)
+    if not found.blank.any():
+        return text
+    held = ~found.blank
+    return b"".join(text[start:stop] for start, stop in zip(found.starts[held], found.ends[held], strict=True))
 
 
 def _csv_problem(said: str) -> str:
@@ -473,13 +534,13 @@ def _canonical(name: str, raw: pd.DataFrame, how: _How) -> tuple[pd.DataFrame, d
 def _by_kind(column: str, series: pd.Series, how: _How) -> tuple[str, pd.Series]:
     """As `_typed`, with what is known of the column."""
     if not how.is_text(column):
-        kind, series = _typed(series)
+        kind, series = _typed(series, how.reading.time_format)
     elif series.isna().all():
         return "empty", pd.Series(np.nan, index=series.index, dtype="float64")
     else:
         # A categorical feature that holds moments is refused, unless people say that they are texts.
         said = column in how.reading.text
-        kind, series = ("text", series) if said and _is_text(series) else _typed(series)
+        kind, series = ("text", series) if said and _is_text(series) else _typed(series, how.reading.time_format)
         if kind in {"number", "integer", "boolean"}:
             kind, series = "text", series.astype(object).map(_text, na_action="ignore")
     if kind != "text":
@@ -493,7 +554,7 @@ def _by_kind(column: str, series: pd.Series, how: _How) -> tuple[str, pd.Series]
     return kind, series
 
 
-def _typed(series: pd.Series) -> tuple[str, pd.Series]:
+def _typed(series: pd.Series, time_format: str = "") -> tuple[str, pd.Series]:
     """Name of the type ("empty" and "unknown" besides) and the values in its dtype."""
     if isinstance(series.dtype, pd.CategoricalDtype):
         series = series.astype(object)
@@ -516,7 +577,7 @@ def _typed(series: pd.Series) -> tuple[str, pd.Series]:
         case "date" | "datetime" | "datetime64":
             typed = "time", _utc(pd.to_datetime(series, utc=True))
         case "string":
-            times = _moments(series)
+            times = _moments(series, time_format)
             typed = ("text", series.astype("str")) if times is None else ("time", times)
         case _:
             typed = "unknown", pd.Series([kind])
@@ -530,7 +591,10 @@ def _number(series: pd.Series) -> tuple[str, pd.Series]:
     return ("integer", series.astype("Int64")) if whole else ("number", series)
 
 
-def _moments(series: pd.Series) -> pd.Series | None:
+def _moments(series: pd.Series, time_format: str) -> pd.Series | None:
+    if time_format:
+        spelt = {text: values.read("time", text, time_format=time_format) for text in series.dropna().unique()}
+        series = series.map(spelt)
     known = series.dropna()
     if not all(_MOMENT.fullmatch(value) for value in known.head(20)):
         return None

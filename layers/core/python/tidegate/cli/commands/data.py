@@ -27,7 +27,7 @@ _LISTS = {
     "missing": ("WORD", "A word that stands for a missing value."),
     "text": ("COL", "A column to read as text, even if every cell is a number."),
 }
-_FIELDS = ("origin", "licence", "owner", "time", *_LISTS, "description")
+_FIELDS = ("origin", "licence", "owner", "time", *_LISTS, "decimal", "time_format", "description")
 
 
 def _moment(context: click.Context, parameter: click.Parameter, value: str) -> str:  # noqa: ARG001  click's signature
@@ -66,6 +66,10 @@ def _lists(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--owner", metavar="TEXT", help="Owner: an e-mail address or a team. Required for a new dataset.")
 @click.option("--time", metavar="COL", help="The column with the time of a row.")
 @_lists
+@click.option("--decimal", type=click.Choice([".", ","]), help="What stands before decimals in CSV. Default: a point.")
+@click.option(
+    "--time-format", metavar="FORMAT", help="How times are written that are not in ISO 8601, such as %d/%m/%Y %H:%M."
+)
 @click.option("--description", metavar="TEXT", help="One-sentence description.")
 @click.option("--wait/--no-wait", default=True, help="Wait until the files are read and profiled (default).")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
@@ -73,8 +77,8 @@ def _lists(command: Callable[..., Any]) -> Callable[..., Any]:
 def add(tool: Tool, /, name: str, files: tuple[str, ...], *, wait: bool, yes: bool, **said: Any) -> int:
     """Add FILEs (CSV or Parquet) as a version of dataset NAME.
 
-    The version is the hash of the content, of --missing and of --text, so adding the same files again adds no version.
-    Files that are already stored are not sent again. Options that you leave out keep their earlier values; lists get
+    The version is the hash of the content and of how it is read (--missing, --text, --decimal, --time-format), so
+    adding the same files again adds no version. Files that are already stored are not sent again. Options that you leave out keep their earlier values; lists get
     longer by --outcome and shorter by --not-outcome, and so on. The command shows what changes, and asks before it
     takes a protection away: an outcome column, personal data, the time column or the licence. Without a terminal that
     needs --yes. It also lists cells that may mean something else.

@@ -34,6 +34,7 @@ def dataset(out: "Console", whole: Document) -> None:
         "personal data": ", ".join(said["pii"]),
         "missing words": ", ".join(said["missing"]),
         "columns of texts": ", ".join(said["text"]),
+        **_written(said),
         "registered": f"{show.moment(said['registered_at'])} by {show.who(said['registered_by'])}",
     }
     show.facts(out, facts)
@@ -76,6 +77,7 @@ def dataset_version(out: "Console", found: Document) -> None:
         "lineage": found["lineage"],
         "missing words": ", ".join(found["reading"]["missing"]),
         "columns of texts": ", ".join(found["reading"]["text"]),
+        **_written(found["reading"]),
     }
     show.facts(out, facts)
     for hint in found["hints"]:
@@ -87,6 +89,12 @@ def dataset_version(out: "Console", found: Document) -> None:
             for each in found["columns"]
         ]
         show.table(out, ("column", "type", ">missing", ">distinct", "range or commonest"), rows)
+
+
+def _written(reading: Document) -> dict[str, str]:
+    """How numbers and times are written, where that was declared."""
+    decimal = {} if reading.get("decimal", ".") == "." else {"decimal": reading["decimal"]}
+    return decimal | ({"time format": reading["time_format"]} if reading.get("time_format") else {})
 
 
 def _range(column: Document) -> str:

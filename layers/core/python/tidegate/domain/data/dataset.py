@@ -69,12 +69,15 @@ class Reading:
 
     By the `rules` numbered 1, those of Tidegate 0.1, pandas guesses what a column is by what stands in it. By those
     numbered 2, a column is what the spec says, and each cell is read by `kernel/values`. `missing` are words by which
-    a value is missing, `text` are columns of texts even where each is a number.
+    a value is missing, `text` are columns of texts even where each is a number, `decimal` stands before decimals, and
+    `time_format` (empty when none is declared) is how times are written besides ISO 8601.
     """
 
     rules: int = 1
     missing: tuple[str, ...] = ()
     text: tuple[str, ...] = ()
+    decimal: str = "."
+    time_format: str = ""
 
     @property
     def missing_words(self) -> tuple[str, ...]:
@@ -91,7 +94,8 @@ DECLARED = Reading(RULES)
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """What people say of a dataset; applies to all of its versions, but `missing` and `text` to later ones only."""
+    """What people say of a dataset; applies to all of its versions, but `missing`, `text`, `decimal` and `time_format`
+    to later ones only."""
 
     FORM: ClassVar = DATASET
 
@@ -108,6 +112,8 @@ class Dataset:
     description: str = ""
     missing: tuple[str, ...] = ()
     text: tuple[str, ...] = ()
+    decimal: str = "."
+    time_format: str = ""
 
     @property
     def roles(self) -> list[tuple[str, str]]:
@@ -118,7 +124,7 @@ class Dataset:
     @property
     def reading(self) -> Reading:
         """How the files of a new version are read."""
-        return Reading(RULES, tuple(sorted(self.missing)), tuple(sorted(self.text)))
+        return Reading(RULES, tuple(sorted(self.missing)), tuple(sorted(self.text)), self.decimal, self.time_format)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +147,8 @@ class DatasetVersion:
     are sentences on cells that may be meant otherwise than they are read.
     """
 
-    FORM: ClassVar = StoredForm("dataset version", upgrades=(dict,))  # schema 2 says how its files are read
+    # Schema 2 says how its files are read, 3 how numbers and times are written.
+    FORM: ClassVar = StoredForm("dataset version", upgrades=(dict, dict))
 
     dataset: str
     version: str
@@ -237,5 +244,8 @@ def content_version(hashes: Iterable[str], reading: Reading) -> str:
     do not count."""
     joined = "\n".join(sorted(hashes))
     if reading.rules > 1:
-        joined += f"\n{json.dumps(astuple(reading))}"
+        declared = astuple(reading)
+        if declared[3:] == astuple(DECLARED)[3:]:
+            declared = declared[:3]  # as versions had it before there were more declarations
+        joined += f"\n{json.dumps(declared)}"
     return hashlib.sha256(joined.encode()).hexdigest()[:16]

@@ -154,16 +154,24 @@ def _with_guessed_words(document: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**document, "missing_words": sorted(MISSING)}
 
 
+def _with_points_and_iso(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Until schema 2 there was one spelling of numbers and of times."""
+    return {**document, "decimal": ".", "time_format": ""}
+
+
 @dataclass(frozen=True, slots=True)
 class Contract:
     """Everything serving needs to know of a version besides its weights.
 
     `classes` are the labels in the order of the probabilities (empty for regression); `positive` is the index of the
     class whose probability is the score (binary only); `threshold` is the score from which the positive label is given.
-    `missing_words` are the texts by which, in CSV, a feature is missing, as in the dataset of the training.
+    `missing_words` are the texts by which, in CSV, a feature is missing; `decimal` and `time_format` say how numbers
+    and times are written there, as in the dataset of the training (see `kernel.values.read`).
     """
 
-    FORM: ClassVar = StoredForm("serving contract", upgrades=(_with_guessed_words,), renew="train the model again")
+    FORM: ClassVar = StoredForm(
+        "serving contract", upgrades=(_with_guessed_words, _with_points_and_iso), renew="train the model again"
+    )
 
     model: str
     task: Literal["binary", "multiclass", "regression"]
@@ -176,11 +184,14 @@ class Contract:
     interval: PredictionInterval | None = None
     guard: Guard | None = None
     missing_words: tuple[str, ...] = ("",)
+    decimal: str = "."
+    time_format: str = ""
 
     @property
     def cells(self) -> Cells:
         """How texts of its features are read."""
-        return Cells({feature.name: feature.kind for feature in self.features}, frozenset(self.missing_words))
+        kinds = {feature.name: feature.kind for feature in self.features}
+        return Cells(kinds, frozenset(self.missing_words), self.decimal, self.time_format)
 
     @property
     def numeric(self) -> tuple[FeatureContract, ...]:

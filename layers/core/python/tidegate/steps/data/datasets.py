@@ -13,9 +13,9 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from http import HTTPStatus
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from tidegate.domain.data.dataset import (
     DataFile,
@@ -30,6 +30,7 @@ from tidegate.domain.data.dataset import (
 from tidegate.kernel import english
 from tidegate.kernel.errors import Fault, NotFoundError, RequestInvalidError
 from tidegate.kernel.fault_words import did_you_mean
+from tidegate.kernel.values import time_format_problem
 from tidegate.ports.data import Catalog, DatasetFiles
 from tidegate.ports.platform import Clock, Dispatcher
 from tidegate.steps.pages import Asked, by_name, page, walked
@@ -41,8 +42,9 @@ MAX_FILE_BYTES = 5 * 1024**3  # the most that one S3 PUT takes
 
 class DescribeDataset(Document):
     """What people say of a dataset. `outcome` are columns known only after the fact: no model may use them. `missing`
-    are words that stand for a missing value, `text` columns of texts even where each is a number. `weaker` agrees to
-    what would protect the dataset less, by the paths that a refusal names, such as `outcome.arr_delay`."""
+    are words that stand for a missing value, `text` columns of texts even where each is a number, `decimal` is what
+    stands before decimals, `time_format` how times are written that are not in ISO 8601. `weaker` agrees to what would
+    protect the dataset less, by the paths that a refusal names, such as `outcome.arr_delay`."""
 
     origin: Sentence
     licence: Annotated[str, Field(min_length=1, max_length=200)]
@@ -53,7 +55,16 @@ class DescribeDataset(Document):
     description: Annotated[str, Field(max_length=2_000)] = ""
     missing: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=40)], ...], Field(max_length=20)] = ()
     text: tuple[Column, ...] = ()
+    decimal: Literal[".", ","] = "."
+    time_format: Annotated[str, Field(max_length=40)] = ""
     weaker: tuple[Annotated[str, Field(min_length=1, max_length=140)], ...] = ()
+
+    @field_validator("time_format")
+    @classmethod
+    def _is_read_back(cls, value: str) -> str:
+        if value and (problem := time_format_problem(value)):
+            raise ValueError(f"{value!r} {problem}")
+        return value
 
 
 class FileEntry(Document):
@@ -139,6 +150,8 @@ def describe_dataset(name: str, body: DescribeDataset, *, actor: str, catalog: C
         description=body.description,
         missing=body.missing,
         text=body.text,
+        decimal=body.decimal,
+        time_format=body.time_format,
     )
     changed = described != before
     if before:

@@ -654,6 +654,8 @@ def _public(contract: Contract, fields: Sequence[str]) -> dict[str, Any]:
     rules = [{"name": rule.name, "when": rule.when, "require": rule.require} for rule in contract.rules]
     about: dict[str, Any] = {"task": contract.task, "classes": list(contract.classes), "features": features}
     about["missing_words"] = list(contract.missing_words)
+    about |= {"decimal": contract.decimal} if contract.decimal != "." else {}
+    about |= {"time_format": contract.time_format} if contract.time_format else {}
     interval = {"interval": {"level": contract.interval.level}} if contract.interval else {}
     known = {feature.name for feature in contract.features}
     also = [name for name in fields if name not in known]
