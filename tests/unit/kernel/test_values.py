@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.kernel.values import MISSING, Cells, NotAValueError, class_name, number, read
+from tidegate.kernel.values import (
+    DECIMALS,
+    MISSING,
+    Cells,
+    NotAValueError,
+    class_name,
+    number,
+    read,
+    time_format_problem,
+)
 
 
 @pytest.mark.parametrize(
@@ -84,6 +93,51 @@ def test_every_text_is_a_number_or_a_fault(text: str) -> None:
         return
     assert math.isfinite(found)
     assert float(text) == found
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_a_declared_comma_stands_before_decimals_and_a_point_does_not_any_more(value: float) -> None:
+    text = repr(value)
+    assert read("numeric", text.replace(".", ","), decimal=",") == value
+    if "." in text:
+        with pytest.raises(NotAValueError):
+            read("numeric", text, decimal=",")
+
+
+def test_a_declared_number_is_missing_with_a_decimal_comma_too() -> None:
+    assert Cells({"a": "numeric"}, ("", "-9,5"), ",").column("a", ["-9,50", "1,5", "1.5"]) == [None, 1.5, "1.5"]
+    assert "," in DECIMALS
+
+
+@pytest.mark.parametrize(
+    ("text", "time_format", "value"),
+    [
+        ("31/12/2013", "%d/%m/%Y", "2013-12-31T00:00:00"),
+        ("3.4.2013 17:30", "%d.%m.%Y %H:%M", "2013-04-03T17:30:00"),
+        ("03/04/2013 -0500", "%m/%d/%Y %z", "2013-03-04T00:00:00-05:00"),
+        ("2013-05-01", "%d/%m/%Y", "2013-05-01"),
+        ("soon", "%d/%m/%Y", "soon"),
+        ("NA", "%d/%m/%Y", None),
+    ],
+)
+def test_a_time_of_the_declared_format_becomes_iso_8601(text: str, time_format: str, value: str | None) -> None:
+    assert Cells({"at": "time"}, time_format=time_format).column("at", [text]) == [value]
+    assert time_format_problem(time_format) == ""
+
+
+@pytest.mark.parametrize(
+    ("time_format", "problem"),
+    [
+        ("%d/%m", "does not say the year"),
+        ("%d/%m/%Y %c", "has %c"),
+        ("%d/%d/%Y", "has %d twice"),
+        ("%d/%m/%Y %", "has %"),
+        ("%Y-%d-%m", "writes 1 February 2013 as 2013-01-02, which is another day in ISO 8601"),
+        ("", "does not say"),
+    ],
+)
+def test_a_format_that_does_not_name_a_day_cannot_be_declared(time_format: str, problem: str) -> None:
+    assert problem in time_format_problem(time_format)
 
 
 def test_a_class_has_one_name() -> None:

@@ -131,6 +131,9 @@ def test_files_whose_columns_differ_are_refused_with_every_difference() -> None:
         (b"a,b\n1,2\n3\n", "row 2 has 1 value for 2 columns"),
         (b"a\n\xff\xfe\n", "not UTF-8"),
         (b"\x00\x01\x02", "neither CSV"),
+        (b"a,b\n1,2\n" + b"3,4\n" * 2_000 + b"5,\x00\n", "has a NUL character in line 2,003"),
+        (b"a,b\n1,x\ry\n2,z\n", "row 1 has a carriage return that ends no line"),
+        (b"\xff\xfea\x00\n\x001\x00", "is UTF-16 text; save it as UTF-8"),
         (b"PK\x03\x04rest", "ZIP"),
         (b"\x1f\x8bbroken", "not a complete gzip"),
         (b"PAR1garbagePAR1", "not a complete Parquet"),
@@ -308,6 +311,54 @@ def test_codes_in_a_column_with_a_gap_and_words_among_numbers_are_named_too() ->
     area = area.replace("unknown or NA", "NA or unknown")
     assert codes == "code: some numbers have leading zeros; if these are codes, add the files with --text code"
     assert "the text NA or unknown in 2 cells, beside numbers, is a value" in area
+
+
+def test_a_blank_cell_leaves_a_column_of_numbers_one() -> None:
+    frame = read(b"a,b,c\n1, ,x\n 2,2.5,\t\n3,\t,y\n")
+    assert frame.types == {"a": ColumnType.INTEGER, "b": ColumnType.NUMBER, "c": ColumnType.TEXT}
+    table = frame.table(["a", "b", "c"])
+    assert table["a"].tolist() == [1, 2, 3]
+    assert table["b"].tolist() == pytest.approx([np.nan, 2.5, np.nan], nan_ok=True)
+    assert table["c"].tolist() == ["x", "\t", "y"]
+
+
+def test_ids_beyond_2_to_the_53_keep_their_digits_beside_a_gap_and_are_named() -> None:
+    frame = read(b"id,n\n9007199254740993,1\n,2\n9007199254740995,3\n")
+    assert frame.types["id"] is ColumnType.INTEGER
+    assert frame.distinct("id", 5) == ["9007199254740993", "9007199254740995"]
+    (hint,) = frame.hints()
+    assert hint.startswith("id: whole numbers of 2^53 (9,007,199,254,740,992) or more lose digits")
+    assert "--text id" in hint
+
+
+EUROPEAN = b'price,day,iso\n"1,5",3/4/2013,2013-05-01\n"-2e3",13/4/2013,NA\n7,,2013-05-02\n'
+
+
+def test_decimal_commas_and_times_are_read_as_declared_and_else_named() -> None:
+    reading = Reading(RULES, decimal=",", time_format="%d/%m/%Y")
+    frame = PandasReader().read({"a.csv": EUROPEAN}, reading)
+    assert frame.types == {"price": ColumnType.NUMBER, "day": ColumnType.TIME, "iso": ColumnType.TIME}
+    table = frame.table(frame.types)
+    assert table["price"].tolist() == [1.5, -2000, 7]
+    assert table["day"].astype("datetime64[D]").astype(str).tolist() == ["2013-04-03", "2013-04-13", "NaT"]
+    assert np.isnat(table["iso"]).tolist() == [False, True, False]
+    assert list(frame.hints()) == []
+    price, day = PandasReader().read({"a.csv": EUROPEAN}).hints()
+    assert price == "price: texts like 1,5 are not numbers; write decimals with ., or give --decimal ,"
+    assert day.endswith("are not times; write YYYY-MM-DD, or give --time-format %d/%m/%Y")
+
+
+def test_days_that_may_be_months_are_named_with_both_formats() -> None:
+    (hint,) = read(b"day\n03/04/2013\n05/06/2013\n").hints()
+    assert "may be day and month or month and day" in hint
+    assert hint.endswith("give --time-format %d/%m/%Y or --time-format %m/%d/%Y")
+
+
+def test_a_declared_comma_makes_points_no_decimals() -> None:
+    reading = Reading(RULES, decimal=",")
+    frame = PandasReader().read({"a.csv": b"price\n1.5\n2.5\n"}, reading)
+    assert frame.types["price"] is ColumnType.TEXT
+    assert [*frame.hints()] == ["price: texts like 1.5 are not numbers; write decimals with ,, or give --decimal ."]
 
 
 def test_a_word_that_means_missing_does_so_in_a_column_of_times() -> None:

@@ -1,6 +1,7 @@
 """What commands read of a file or a pipe: instances of JSON or CSV, and outcomes."""
 
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,7 +127,7 @@ def from_csv(described: Mapping[str, Any], text: str) -> Rows:
         names, *rows = csv_lines.read(text) or [[]]
     except csv_lines.NotCsvError as error:
         raise InvalidInputError(f"the input is neither JSON nor CSV: {error}") from None
-    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise InvalidInputError("the CSV header is wrong", [Fault(name, "is named twice") for name in twice])
     width = english.count(len(names), "column")
     uneven = [

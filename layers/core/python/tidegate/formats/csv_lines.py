@@ -12,7 +12,8 @@ class NotCsvError(ValueError):
 
 
 def read(text: str) -> list[list[str]]:
-    """Each row that is not blank, the header among them. Lines end with a line feed, a carriage return before it or not.
+    """Each row that is not blank, the header among them. A line ends with a line feed, which may follow a carriage
+    return.
 
     Raises:
         NotCsvError: a carriage return alone, a quote that is never closed or closed too early, or a huge cell.

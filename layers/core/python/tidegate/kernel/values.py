@@ -14,7 +14,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Self
 
@@ -92,7 +92,7 @@ def time_format_problem(time_format: str) -> str:
         return f"has %{strange[0]}; use some of {known}"
     if twice := [letter for letter in found if found.count(letter) > 1]:
         return f"has %{twice[0]} twice"
-    day = datetime(2013, 2, 1)  # noqa: DTZ001
+    day = datetime(2013, 2, 1, tzinfo=UTC)
     try:
         text = day.strftime(time_format)
         read_back = datetime.strptime(text, time_format)  # noqa: DTZ007

@@ -10,6 +10,7 @@ truth values by the contract's kind, everything else as it stands (`kernel/value
 import csv
 import io
 import warnings
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -94,7 +95,7 @@ def header(source: Source, fetch: Fetch) -> tuple[list[str], int]:
     except csv.Error:
         problem = "has a header that is not CSV; end each line with a line feed"
         raise DatasetInvalidError("the input cannot be read", [Fault(source.key, problem)]) from None
-    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    twice = [name for name, count in Counter(names).items() if count > 1]
     if twice or not names:
         problem = f"names column {twice[0]!r} twice" if twice else "has a blank first line; it must name the columns"
         raise DatasetInvalidError("the input cannot be read", [Fault(source.key, problem)])

@@ -109,7 +109,8 @@ class PandasFrame:
         every = texts.unique()
         distinct = every[:_SAMPLE]
         others = [text for text in distinct if not _is_number(text)]
-        if any(len(text) > _MOST_LETTERS or not text.isprintable() for text in others):
+        spellings = list(_spellings([text for text in distinct if text not in values.MISSING], self._reading.decimal))
+        if spellings or any(len(text) > _MOST_LETTERS or not text.isprintable() for text in others):
             others = []  # no words that people would declare
         words = sorted(values.MISSING.intersection(every))
         among_numbers = 0 < len(others) <= min(_MOST_WORDS, len(distinct) - len(others))
@@ -120,8 +121,7 @@ class PandasFrame:
             beside = ", beside numbers," if among_numbers else ""
             listed = " or ".join(found)
             yield f"{name}: the text {listed} in {cells}{beside} is a value; if it means missing, give {options}"
-        if sample := [text for text in distinct if text not in values.MISSING]:
-            yield from (f"{name}: {hint}" for hint in _spellings(sample, self._reading.decimal))
+        yield from (f"{name}: {hint}" for hint in spellings)
 
     def period(self, column: str) -> tuple[datetime, datetime] | None:
         """See ports.Frame."""
@@ -176,9 +176,11 @@ def _is_number(text: str, decimal: str = ".") -> bool:
 
 def _spellings(texts: Sequence[str], decimal: str) -> Iterator[str]:
     """What could be declared, so that the texts of a column are numbers or times."""
+    if not texts:
+        return
     (other,) = {*values.DECIMALS} - {decimal}
     if all(_is_number(text, other) for text in texts):
-        yield f"texts like {texts[0]} are not numbers; write them with {decimal} before decimals, or give --decimal {other}"
+        yield f"texts like {texts[0]} are not numbers; write decimals with {decimal}, or give --decimal {other}"
     if not _DAY.fullmatch(texts[0]):
         return
     found = [each for each in _DAYS if all(values.read("time", text, time_format=each) != text for text in texts)]

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tidegate.domain.data.dataset import (
-    DECLARED,
     DataFile,
     Dataset,
     DatasetStatus,
@@ -111,9 +110,10 @@ class InMemoryDeployment(InMemoryParts):
     def upload_dataset(self, name: str, *files: bytes) -> DatasetVersion:
         """A version that waits to be registered."""
         hashes = [self.files.upload(name, each) for each in files]
+        reading = self.catalog.dataset(name).reading
         version = DatasetVersion(
             dataset=name,
-            version=content_version(hashes, DECLARED),
+            version=content_version(hashes, reading),
             status=DatasetStatus.REGISTERING,
             files=tuple(
                 DataFile(f"part{number}.csv", sha256, len(each), self.files.key(name, sha256))
@@ -121,7 +121,7 @@ class InMemoryDeployment(InMemoryParts):
             ),
             added_by=self.actor,
             added_at=self.clock.now(),
-            reading=DECLARED,
+            reading=reading,
         )
         self.catalog.add_version(version)
         return version

@@ -78,10 +78,10 @@ def add(tool: Tool, /, name: str, files: tuple[str, ...], *, wait: bool, yes: bo
     """Add FILEs (CSV or Parquet) as a version of dataset NAME.
 
     The version is the hash of the content and of how it is read (--missing, --text, --decimal, --time-format), so
-    adding the same files again adds no version. Files that are already stored are not sent again. Options that you leave out keep their earlier values; lists get
-    longer by --outcome and shorter by --not-outcome, and so on. The command shows what changes, and asks before it
-    takes a protection away: an outcome column, personal data, the time column or the licence. Without a terminal that
-    needs --yes. It also lists cells that may mean something else.
+    adding the same files again adds no version. Files that are already stored are not sent again. Options that you
+    leave out keep their earlier values; lists get longer by --outcome and shorter by --not-outcome, and so on. The
+    command shows what changes, and asks before it takes a protection away: an outcome column, personal data, the time
+    column or the licence. Without a terminal that needs --yes. It also lists cells that may mean something else.
 
     \b
     Example:
@@ -295,7 +295,11 @@ def _by_option() -> Iterator[None]:
         yield
     except InvalidInputError as error:
         faults = [
-            Fault(re.sub(r"^(?!dataset$)([a-z]+)(\[\d+\])?$", r"--\1", fault.path), fault.problem, fault.allowed)
+            Fault(
+                re.sub(r"^(?!dataset$)([a-z_]+)(\[\d+\])?$", r"--\1", fault.path).replace("--time_", "--time-"),
+                fault.problem,
+                fault.allowed,
+            )
             for fault in error.faults
         ]
         raise InvalidInputError(error.summary, faults, next_step=error.next_step) from None

@@ -321,8 +321,12 @@ def _contract(spec: ModelSpec, training: Table, target: Target, reading: Reading
         if feature.kind == "categorical"
     }
     contract = serving_contract(spec, classes=target.classes, positive=target.positive, learned=learned)
-    said = {"missing_words": reading.missing_words, "decimal": reading.decimal, "time_format": reading.time_format}
-    contract = replace(contract, **said)
+    contract = replace(
+        contract,
+        missing_words=reading.missing_words,
+        decimal=reading.decimal,
+        time_format=reading.time_format,
+    )
     return computed.learned(contract, training, seed=spec.seed)[0]
 
 
