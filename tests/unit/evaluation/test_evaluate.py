@@ -315,7 +315,7 @@ def test_a_conversion_that_misses_one_answer_fails_in_every_unit_of_the_target(u
 
 
 @pytest.mark.parametrize("unit", UNITS)
-def test_a_target_far_from_zero_is_not_held_to_more_than_float32_can_tell(unit):
+def test_a_target_far_from_zero_is_not_held_to_more_than_float32_holds(unit):
     """A forest adds a thousand float32 numbers up."""
     forest = "ensemble.ExtraTreesRegressor"
     settings = {"at_least": 5_000.0, "n_estimators": 300, "max_depth": 6}
