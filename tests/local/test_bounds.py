@@ -77,7 +77,7 @@ def test_executions_that_are_over_are_let_go_of_and_those_under_way_are_not(
         found = states.list_executions(stateMachineArn=machine, statusFilter=status)["executions"]
         return {each["executionArn"].rpartition(":")[2] for each in found}
 
-    assert eventually(lambda: "short-0" not in listed("SUCCEEDED"))  # its thread tells of the end first, then tidies
+    assert eventually(lambda: "short-0" not in listed("SUCCEEDED"))  # its thread reports the end first, then tidies
     assert "short-5" in listed("SUCCEEDED")
     assert waiting.rpartition(":")[2] in listed("RUNNING")
     states.stop_execution(executionArn=waiting)
