@@ -395,12 +395,12 @@ def test_training_is_followed_to_an_accepted_version(run: Cli, server: Loopback)
     between = lambda: time.sleep(0.05)  # noqa: E731
     started(server, lambda run_id: server.world.run_to_the_end(run_id, between=between))
     assert run("train", "flight-delay", "--token", "nightly", "--wait") == exits.OK
-    assert "flight-delay version 1: accepted  roc_auc 0.7512 [0.7401, 0.7618]" in run.out
+    assert "flight-delay version 1: accepted  roc_auc 0.751 [0.740, 0.762]" in run.out
     assert "it serves now" in run.out
     for line in (
         "Prepare (1 of 9)",
         "Train (2 of 9)",
-        "candidate 1 LogisticRegression C=0.1  roc_auc 0.7000",
+        "candidate 1 LogisticRegression C=0.1  roc_auc 0.7",
         "(2 of 2)",
     ):
         assert line in run.err
@@ -512,9 +512,9 @@ def test_the_report_reads_the_verdict_line_by_line(run: Cli, trained: Loopback) 
         "beats baseline",
         "above the baseline",
         "baseline: group_rate by carrier",
-        "0.6764 [0.6664, 0.6864]",
+        "0.676 [0.666, 0.686]",
         "gain over baseline",
-        "0.0748 [0.0660, 0.0840]",
+        "0.075 [0.066, 0.084]",
         "gate.parity_tolerance allows 0.0001",
         "0.021 ms p99",
         "fe12ab34cd56",
@@ -556,7 +556,7 @@ def test_two_versions_stand_side_by_side(run: Cli, trained: Loopback, tmp_path: 
     for part in (
         "flight-delay: version 1 (champion) and version 2 (rejected)",
         "both were judged on the same rows",
-        "0.7512 [0.7412, 0.7612]",
+        "0.751 [0.741, 0.761]",
         "features removed distance",
         "gate.margin 0.0 0.02",
     ):
@@ -575,12 +575,12 @@ def test_predictions_have_the_columns_that_their_task_answers_with() -> None:
 
     assert shown(score=208.8, lower=109.7, upper=307.8) == [
         "# score lower upper prediction id",
-        "1 208.8000 109.7000 307.8000 id-1",
+        "1 208.8 109.7 307.8 id-1",
     ]
-    assert shown(label="yes", score=0.5) == ["# label score prediction id", "1 yes 0.5000 id-1"]
+    assert shown(label="yes", score=0.5) == ["# label score prediction id", "1 yes 0.5 id-1"]
     assert shown(label="yes", score=0.5, unusual=True) == [
         "# label score unusual prediction id",
-        "1 yes 0.5000 yes id-1",
+        "1 yes 0.5 yes id-1",
         "1 unusual: unlike the training rows",
     ]
     by_fallback = shown(label="no", score=0.2, unusual=True, fallback=True, why="unusual")
@@ -642,7 +642,7 @@ def test_the_report_shows_targets_and_features_by_name() -> None:
     for part in (
         "target, fit False 1,700, True 300",
         "target, holdout mean 5, 1 to 9",
-        "strength alone wind_speed 0.6100",
+        "strength alone wind_speed 0.61",
         "gust_share gust / wind_speed mph",
         "late_there group_rate(dest) 103 rates by dest",
     ):
@@ -1123,7 +1123,7 @@ def test_progress_on_a_terminal_ticks_the_stages_off() -> None:
     assert progress.reached({"status": "accepted", "rollout": begun}) == len(progress.STAGES)
     assert progress.reached({"status": "accepted", "rollout": None}) == len(progress.STAGES) - 1
     assert "1 of 2 candidates" in shown
-    assert "DecisionTreeClassifier max_depth=3  roc_auc 0.7100  1.2 s" in shown
+    assert "DecisionTreeClassifier max_depth=3  roc_auc 0.71  1.2 s" in shown
 
 
 def _sha(path: str) -> str:

@@ -64,7 +64,7 @@ def test_a_gain_at_the_gate_is_reported_since_it_was_measured_on_the_same_rows()
     for first, second in ((side(1), side(2, report=judged)), (side(2, report=judged), side(1))):
         found = compared(first, second)
         assert found["gain"] == {"of": 2, "over": 1, "value": 0.05, "low": 0.04, "high": 0.06}
-        assert "version 2 gained 0.0500 [0.0400, 0.0600] over version 1, on the same rows" in shown(found)
+        assert "version 2 gained 0.050 [0.040, 0.060] over version 1, on the same rows" in shown(found)
     assert compared(side(3), side(2, report=judged))["gain"] is None
 
 
@@ -114,7 +114,7 @@ def test_slices_checks_and_metrics_that_one_side_lacks_are_dashes() -> None:
         {"name": "carrier HA", "first": None, "second": None},
     ]
     text = shown(found)
-    for part in ("carrier EV – 0.5000 [0.4000, 0.6000]", "slices – FAIL", "beats baseline pass –", "log_loss – –"):
+    for part in ("carrier EV – 0.50 [0.40, 0.60]", "slices – FAIL", "beats baseline pass –", "log_loss – –"):
         assert part in text, part
 
 

@@ -340,13 +340,13 @@ def test_missed_targets_are_said_in_words_by_status_and_shown_beside_the_others_
 ) -> None:
     look(stage.world, FINE, held=HELD)
     assert run("status") == exits.OK
-    said = "  - latency_p99_ms must be at most 20 ms: missed, it is 35 [31, 38]\n"
+    said = "  - latency_p99_ms must be at most 20 ms: missed, it is 35.0 [31.0, 38.0]\n"
     assert f"{MODEL}: ✗ misses its targets\n{said}" in run.out
     assert "metric_at_least" not in run.out
     assert run("drift", MODEL) == exits.OK
     lines = {line.split()[0]: " ".join(line.split()) for line in run.out.splitlines() if line}
-    assert lines["latency_p99_ms"] == "latency_p99_ms performance ✗ MISSED at most 20 35 [31, 38]"
-    assert lines["metric_at_least"] == "metric_at_least accuracy ✓ met at least 0.7 (roc_auc) 0.75 [0.74, 0.76]"
+    assert lines["latency_p99_ms"] == "latency_p99_ms performance ✗ MISSED at most 20 35.0 [31.0, 38.0]"
+    assert lines["metric_at_least"] == "metric_at_least accuracy ✓ met at least 0.7 (roc_auc) 0.750 [0.740, 0.760]"
 
 
 def test_who_reported_outcomes_and_which_of_them_do_not_count_is_said(run: Cli, stage: Loopback) -> None:

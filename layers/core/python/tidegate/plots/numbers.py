@@ -1,22 +1,17 @@
 """Numbers and times as people read them on a page."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from tidegate.domain.evaluation.estimate import Estimate
+from tidegate.kernel import figures
 
 Document = Mapping[str, Any]
 
 
 def interval(found: Estimate) -> str:
     """ "0.742 [0.731, 0.753]": as many decimals as the interval is sure of."""
-    width = found.high - found.low
-    decimals = min(6, max(0, 1 - math.floor(math.log10(width)))) if width > 0 else 3
-    middle, low, high = (
-        f"{round(each, decimals) + 0.0:,.{decimals}f}" for each in (found.value, found.low, found.high)
-    )
-    return f"{middle} [{low}, {high}]"
+    return found.shown
 
 
 def number(value: object) -> str:
@@ -28,10 +23,8 @@ def number(value: object) -> str:
             return str(value).lower()
         case int():
             return f"{value:,}"
-        case float() if value.is_integer() and abs(value) < 1e15:
-            return f"{value:,.0f}"
         case float():
-            return f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
+            return figures.number(value)
         case _:
             return str(value)
 

@@ -253,7 +253,7 @@ def _shares(found: Confusion) -> Table:
 
 def _worth(found: Threshold) -> list[Block]:
     value, chosen = found.value, _CHOSEN[found.chosen_by]
-    facts = [("Threshold", f"{value:.4g}, {chosen}")]
+    facts = [("Threshold", f"{number(value)}, {chosen}")]
     worth = found.worth
     if worth is None:
         return [Facts(facts), Note("The spec does not declare what decisions are worth (value).")]

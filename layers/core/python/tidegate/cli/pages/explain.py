@@ -6,7 +6,7 @@ from rich.text import Text
 
 from tidegate.cli.pages.distributions import bar
 from tidegate.cli.pages.pieces import Document, checks, facts, interval, moment, span, table, who
-from tidegate.kernel import english
+from tidegate.kernel import english, figures
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -111,8 +111,9 @@ def _inputs(out: "Console", found: Document) -> None:
     of = f"the {parts['of']}" + ("" if parts["class"] is None else f" of {_value(parts['class'])}")
     total = sum(each["value"] for each in parts["features"])
     out.print(
-        f"{of}: {parts['base']:.4f} on average over {parts['background_rows']} training rows, {total:+.4f} from these "
-        f"inputs = {parts['score']:.4f} (rest {parts['rest']:.0e}; {parts['orders']:,} orders of inputs)",
+        f"{of}: {figures.number(parts['base'])} on average over {parts['background_rows']} training rows, "
+        f"{total:+.4f} from these inputs = {figures.number(parts['score'])} "
+        f"(rest {parts['rest']:.0e}; {parts['orders']:,} orders of inputs)",
         soft_wrap=True,
     )
 
@@ -132,7 +133,7 @@ def _cell(each: Document) -> str:
 def _value(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    return f"{value:.4f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
+    return figures.number(value) if isinstance(value, float) else str(value)
 
 
 def _origin(found: Document) -> dict[str, str]:

@@ -11,7 +11,7 @@ from tidegate.cli.pages.cost import warn_of_spike
 from tidegate.cli.pages.distributions import Distribution, bar, distribution
 from tidegate.cli.pages.distributions import picture as drawn
 from tidegate.cli.pages.pieces import Document
-from tidegate.kernel import english
+from tidegate.kernel import english, figures
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -107,7 +107,7 @@ def _live(summary: Document | None) -> str:
     shown = next((each for each in _summaries(summary) if each["live"]), None)
     if shown is None:
         return ""
-    return f"{shown['metric']} {show.interval(shown['live'], decimals=3)}{'' if shown['labels'] else ' expected'}"
+    return f"{shown['metric']} {show.interval(shown['live'])}{'' if shown['labels'] else ' expected'}"
 
 
 def _rows(summary: Document | None) -> str:
@@ -285,8 +285,9 @@ def _targets(out: "Console", held: Sequence[Document]) -> None:
 def _measured(held: Document) -> str:
     if held["measured"] is None:
         return ""
-    ends = "" if held["low"] == held["high"] else f" [{held['low']:.4g}, {held['high']:.4g}]"
-    return f"{held['measured']:.4g}{ends}"
+    if held["low"] == held["high"]:
+        return show.number(held["measured"])
+    return figures.interval(held["measured"], held["low"], held["high"])
 
 
 def _distributions(window: Document) -> list[Distribution]:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
+from tidegate.kernel import figures
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -77,14 +79,14 @@ def size(count: int) -> str:
     return f"{count} B"
 
 
-def interval(estimate: Document, *, decimals: int = 4) -> str:
-    """`0.7512 [0.7401, 0.7618]`."""
-    value, low, high = (number(estimate[part], decimals) for part in ("value", "low", "high"))
-    return f"{value} [{low}, {high}]"
+def interval(estimate: Document) -> str:
+    """`0.751 [0.740, 0.762]`; a dash where there is none."""
+    ends = [estimate[part] for part in ("value", "low", "high")]
+    return "-" if None in ends else figures.interval(*ends)
 
 
-def number(value: object, decimals: int = 4) -> str:
-    return f"{value:.{decimals}f}" if isinstance(value, int | float) else "-"
+def number(value: object) -> str:
+    return figures.number(value) if isinstance(value, int | float) else "-"
 
 
 def cell(value: object) -> str:

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tidegate.cli.pages.rollout import rollout_line
+from tidegate.kernel import figures
 from tidegate.spec.estimators.nested import text_of
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def candidate_line(candidate: Mapping[str, Any]) -> str:
     parameters = text_of(candidate["parameters"], between=" ")
     number = candidate["index"] + 1
     return f"{number} {name} {parameters}".rstrip() + (
-        f"  {candidate['metric']} {candidate['value']:.4f}  {candidate['fit_seconds']:.1f} s"
+        f"  {candidate['metric']} {figures.number(candidate['value'])}  {candidate['fit_seconds']:.1f} s"
     )
 
 

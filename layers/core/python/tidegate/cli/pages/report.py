@@ -10,7 +10,7 @@ from tidegate.cli.pages.pieces import Document
 from tidegate.cli.pages.runs import candidates
 from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.evaluation.evaluation import Evaluation, Parity
-from tidegate.kernel import english
+from tidegate.kernel import english, figures
 from tidegate.kernel.typed import to_json
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def _by_name(lineage: Document) -> dict[str, str]:
 
 def _target(found: Document) -> str:
     if "classes" not in found:
-        return f"mean {found['mean']:.6g}, {found['low']:.6g} to {found['high']:.6g}"
+        return "mean {}, {} to {}".format(*(figures.number(found[part]) for part in ("mean", "low", "high")))
     return ", ".join(f"{label} {rows:,}" for label, rows in zip(found["classes"], found["rows"], strict=True))
 
 

@@ -91,7 +91,7 @@ def candidates(out: "Console", found: Sequence[Document], selected: int | None) 
             f"{each['index'] + 1}{' *' if each['index'] == selected else ''}",
             each["estimator"].rsplit(".", 1)[-1],
             text_of(each["parameters"], between=" "),
-            f"{each['value']:.4f}",
+            show.number(each["value"]),
             f"{each['fit_seconds']:.1f} s",
         )
         for each in found

@@ -16,7 +16,7 @@ def versions(out: "Console", found: Sequence[Document], following: str | None) -
         (
             str(each["number"]),
             show.status(each["status"]),
-            f"{each['metric']} {show.interval(each, decimals=3)}",
+            f"{each['metric']} {show.interval(each)}",
             each["dataset_version"],
             each["created_at"][:10],
         )

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from tidegate.kernel import figures
+
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
@@ -10,3 +12,12 @@ class Estimate:
     value: float
     low: float
     high: float
+
+    @property
+    def shown(self) -> str:
+        """For people: `0.742 [0.731, 0.753]`."""
+        return figures.interval(self.value, self.low, self.high)
+
+    def rounded(self, number: float) -> str:
+        """A number of the same unit with the decimals of `shown`."""
+        return figures.within(number, self.low, self.high)

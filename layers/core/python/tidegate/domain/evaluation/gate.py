@@ -20,7 +20,7 @@ from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.evaluation.evaluation import Evaluation
 from tidegate.domain.evaluation.sections import GroupDifference, Slice
 from tidegate.domain.serving.reporters import behind
-from tidegate.kernel import english
+from tidegate.kernel import english, figures
 from tidegate.kernel.metrics.registry import find
 
 MIN_TAIL_RESAMPLES = 5  # fewer replicates beyond an end of the interval do not place that end
@@ -177,7 +177,7 @@ def not_worse_than_champion(evaluation: Evaluation, policy: Policy) -> Check:
     elif gain.high < -policy.margin:
         outcome, verdict = CheckOutcome.FAIL, f"it is worse; {allowed}"
     elif gain.low < 0:
-        outcome, verdict = CheckOutcome.FAIL, f"it may be worse by {_plain(-gain.low, gain)}; {allowed}"
+        outcome, verdict = CheckOutcome.FAIL, f"it may be worse by {gain.rounded(-gain.low)}; {allowed}"
     else:
         outcome, verdict = CheckOutcome.FAIL, f"it is not shown to be better; {allowed}"
     return _judged(name, outcome, _joined(statement, verdict), gain, limit=-policy.margin)
@@ -193,7 +193,7 @@ def metric_target(evaluation: Evaluation, policy: Policy) -> Check:
     else:
         end, side, best, reached, bound = found.high, "upper", found.low, found.high <= target, "at most"
     missed = best < target if evaluation.higher_is_better else best > target
-    statement = f"{evaluation.metric} {_interval(found)} must be {bound} {target:g}"
+    statement = f"{evaluation.metric} {found.shown} must be {bound} {target:g}"
     if _gaps(evaluation, policy):
         outcome, verdict = CheckOutcome.INSUFFICIENT_DATA, "too little data to judge by"
     elif reached:
@@ -203,7 +203,7 @@ def metric_target(evaluation: Evaluation, policy: Policy) -> Check:
     else:
         outcome, verdict = (
             CheckOutcome.FAIL,
-            f"the {side} end, {_plain(end, found)}, does not reach it, so the target is not shown to be met",
+            f"the {side} end, {found.rounded(end)}, does not reach it, so the target is not shown to be met",
         )
     return _judged(name, outcome, _joined(statement, verdict), found, limit=target)
 
@@ -267,8 +267,8 @@ def fallback(evaluation: Evaluation, _: Policy) -> Check:
         return Check(name, CheckOutcome.NOT_APPLICABLE, "the fallback was not evaluated")
     estimate = found.estimate
     statement = (
-        f"when no version can answer, {found.rule} does: {evaluation.metric} {_interval(estimate)}; "
-        f"the candidate gains {_interval(found.gain)} over it"
+        f"when no version can answer, {found.rule} does: {evaluation.metric} {estimate.shown}; "
+        f"the candidate gains {found.gain.shown} over it"
     )
     return Check(name, CheckOutcome.NOT_APPLICABLE, statement, estimate.value, estimate.low, estimate.high)
 
@@ -284,10 +284,10 @@ def business_rules(evaluation: Evaluation, _: Policy) -> Check:
     listed = ", ".join(f"{rule.name} {rule.candidate:,}" for rule in found.by_rule if rule.candidate)
     statement = f"{rows:,} of {total:,} answers ({100 * share:.3g} %) break a business rule"
     statement += f" ({listed}); the fallback answers in their place" if rows else ""
-    broken = [each for each in found.by_rule if each.fallback_score is not None]
+    broken = [(each, each.fallback_score) for each in found.by_rule if each.fallback_score is not None]
     if not broken:
         return Check(name, CheckOutcome.PASS, f"{statement}; the fallback breaks none", value=share)
-    listed = ", ".join(f"{each.name} ({each.require}) with the score {each.fallback_score:.4g}" for each in broken)
+    listed = ", ".join(f"{each.name} ({each.require}) with the score {figures.number(score)}" for each, score in broken)
     return Check(
         name,
         CheckOutcome.FAIL,
@@ -343,7 +343,7 @@ def _guard_words(evaluation: Evaluation) -> str:
         return ""
     return (
         f"on {english.count(found.guard_rows, 'row')} without captures {evaluation.metric} is "
-        f"{_interval(found.candidate)}, the champion's {_interval(found.champion)}"
+        f"{found.candidate.shown}, the champion's {found.champion.shown}"
     )
 
 
@@ -351,9 +351,7 @@ def calibration(evaluation: Evaluation, policy: Policy) -> Check:
     """How far probabilities lie from what comes true; of a regression, the share of outcomes its intervals hold."""
     name, found = "calibration", evaluation.sections.calibration
     if found is not None:
-        statement = (
-            f"the expected calibration error is {_interval(found.ece)}, the Brier score {_interval(found.brier)}"
-        )
+        statement = f"the expected calibration error is {found.ece.shown}, the Brier score {found.brier.shown}"
         return _weighed(name, statement, found.ece, evaluation, policy, limit=policy.calibration_error)
     residuals = evaluation.sections.residuals
     given = residuals.interval if residuals else None
@@ -361,7 +359,8 @@ def calibration(evaluation: Evaluation, policy: Policy) -> Check:
         return Check(name, CheckOutcome.NOT_APPLICABLE, "there are no probabilities or intervals to judge")
     share = given.coverage
     statement = (
-        f"intervals of {given.level:g} contain {_interval(share)} of the outcomes; they are {given.width:.4g} wide"
+        f"intervals of {given.level:g} contain {share.shown} of the outcomes; "
+        f"they are {figures.number(given.width)} wide"
     )
     return Check(name, CheckOutcome.NOT_APPLICABLE, statement, share.value, share.low, share.high)
 
@@ -380,7 +379,7 @@ def robustness(evaluation: Evaluation, policy: Policy) -> Check:
         return Check(name, outcome, f"requests may omit {listed}, but the model gives no score without it")
     loss, worst = max(((each.loss, each.feature) for each in found if each.loss), key=lambda each: each[0].value)
     which = "the only feature" if len(found) == 1 else f"the most of the {len(found):,} features"
-    statement = f"without {worst} {evaluation.metric} is worse by {_interval(loss)}, {which} that may be missing"
+    statement = f"without {worst} {evaluation.metric} is worse by {loss.shown}, {which} that may be missing"
     return _weighed(name, statement, loss, evaluation, policy, limit=policy.robustness_loss)
 
 
@@ -388,7 +387,7 @@ def flips(evaluation: Evaluation, policy: Policy) -> Check:
     """Decisions that change when nothing but a sensitive feature does; the column with the most counts."""
     name, found = "flips", evaluation.sections.flips
     changed = {each.column: each.changed for each in found if each.changed}
-    sentences = [f"{column} alone changes {_interval(share)} of the decisions" for column, share in changed.items()]
+    sentences = [f"{column} alone changes {share.shown} of the decisions" for column, share in changed.items()]
     sentences += [f"{each.column}: {each.problem}" for each in found if each.problem]
     statement = "; ".join(sentences) or "no sensitive column to change is declared"
     if not changed:
@@ -419,7 +418,7 @@ def slices(evaluation: Evaluation, policy: Policy) -> Check:
         side = min if evaluation.higher_is_better else max
         last, found_there = side(judged, key=lambda each: each[1].value)
         why = f"version {champion.version} could not be scored" if champion else "no version serves yet"
-        worst = f"{evaluation.metric} is worst on {_place(last)}: {_interval(found_there)}"
+        worst = f"{evaluation.metric} is worst on {_place(last)}: {found_there.shown}"
         statement = f"{why}; of {english.count(len(judged), 'slice')} {worst}{lacking}{found}"
         return Check(name, CheckOutcome.NOT_APPLICABLE, statement)
     allowed = f"the margin is {policy.margin:g}" if policy.margin else "no margin is allowed"
@@ -553,14 +552,14 @@ def _weighed(
 
 def _comparison(evaluation: Evaluation, gain: Estimate, rival: str) -> str:
     """ "roc_auc 0.742 [0.731, 0.753] is 0.066 [0.055, 0.077] above the baseline (prior)"."""
-    subject = f"{evaluation.metric} {_interval(evaluation.candidate)}"
+    subject = f"{evaluation.metric} {evaluation.candidate.shown}"
     if gain.low == gain.value == gain.high == 0:
         return f"{subject} is the same as that of {rival}"
     ahead = gain.value >= 0
     shown = gain if ahead else Estimate(-gain.value, -gain.high, -gain.low)
     direction = "above" if ahead == evaluation.higher_is_better else "below"
     less = "" if evaluation.higher_is_better else " (lower is better)"
-    return f"{subject} is {_interval(shown)} {direction} {rival}{less}"
+    return f"{subject} is {shown.shown} {direction} {rival}{less}"
 
 
 def _place(part: Slice) -> str:
@@ -582,29 +581,15 @@ def _found_slices(evaluation: Evaluation) -> str:
     confirmed = [part for part in evaluation.sections.found or () if part.confirmed]
     if not confirmed:
         return ""
-    listed = ", ".join(f"{part.words} (loss {_interval(part.loss_over_rest)} above the rest)" for part in confirmed)
+    listed = ", ".join(f"{part.words} (loss {part.loss_over_rest.shown} above the rest)" for part in confirmed)
     return f"; a search found larger errors where {listed}"
 
 
 def _group_difference(column: str, measure: str, difference: GroupDifference) -> str:
     """ "equal opportunity of sex: the true positive rate is 0.120 [0.100, 0.140] higher for M than for F"."""
     rate, high, low = _RATE[difference.rate], difference.highest, difference.lowest
-    return f"{_words(measure)} of {column}: {rate} {_interval(difference.estimate)} higher for {high} than for {low}"
+    return f"{_words(measure)} of {column}: {rate} {difference.estimate.shown} higher for {high} than for {low}"
 
 
 def _words(measure: str) -> str:
     return measure.replace("_", " ")
-
-
-def _interval(estimate: Estimate) -> str:
-    value, low, high = (_plain(part, estimate) for part in (estimate.value, estimate.low, estimate.high))
-    return f"{value} [{low}, {high}]"
-
-
-def _plain(number: float, estimate: Estimate) -> str:
-    """As many decimals as the interval is sure of, and enough to distinguish its ends from zero."""
-    width = estimate.high - estimate.low
-    decimals = 3 if width <= 0 else min(6, max(0, 1 - math.floor(math.log10(width))))
-    while decimals < 6 and any(end != 0 and round(end, decimals) == 0 for end in (estimate.low, estimate.high)):
-        decimals += 1
-    return f"{round(number, decimals) + 0.0:,.{decimals}f}"

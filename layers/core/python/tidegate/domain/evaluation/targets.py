@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 from tidegate.domain.rollout.canary import Metric
+from tidegate.kernel import figures
 from tidegate.kernel.metrics.registry import choose
 
 
@@ -217,7 +218,7 @@ class Held:
         if self.measured is None or self.low is None or self.high is None:
             return f"{asked}: too little data{about}"
         exact = self.low == self.high
-        found = f"{self.measured:.4g}" + ("" if exact else f" [{self.low:.4g}, {self.high:.4g}]")
+        found = figures.number(self.measured) if exact else figures.interval(self.measured, self.low, self.high)
         verdict = {
             TargetOutcome.MET: "met" if exact or not self.target.beyond(self.measured) else "not shown to be missed",
             TargetOutcome.MISSED: "missed",

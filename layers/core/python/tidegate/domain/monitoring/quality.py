@@ -18,7 +18,7 @@ from tidegate.domain.evaluation.bootstrap import CANDIDATE, MAX_UNDEFINED_SHARE,
 from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.profiles.profile import quantile_edges
 from tidegate.domain.serving.capture import MASK
-from tidegate.kernel import english
+from tidegate.kernel import english, figures
 from tidegate.kernel.errors import DataCheckError
 from tidegate.kernel.metrics.metric import Array, FromLosses, Metric, Probabilities, Rows
 from tidegate.kernel.metrics.registry import find
@@ -167,8 +167,8 @@ def contradiction(
     if found.outcome is not QualityOutcome.BEYOND or found.live is None:
         return ""
     return (
-        f"the outcomes contradict the model: {measure} {_interval(found.live)} ({found.rows:,} labelled predictions), "
-        f"{level:.4g} by {what}"
+        f"the outcomes contradict the model: {measure} {found.live.shown} ({found.rows:,} labelled predictions), "
+        f"{figures.number(level)} by {what}"
     )
 
 
@@ -417,7 +417,7 @@ def _held_against(
     allowed = f" by more than {margin:g}" if margin else ""
     meaning = f"worse{allowed}" if worse else f"not shown to be worse{allowed}"
     statement = (
-        f"{metric} {_interval(live)} ({source}), {_interval(design)} in the design phase: {meaning}"
+        f"{metric} {live.shown} ({source}), {design.shown} in the design phase: {meaning}"
         f"{f'; {assumption}' if assumption else ''}"
     )
     outcome = QualityOutcome.BEYOND if worse else QualityOutcome.WITHIN
@@ -434,10 +434,6 @@ def _losses(metric: str) -> FromLosses:
 def _bin(score: Array, edges: Sequence[float]) -> Array:
     """Bin of each score, compared as float32 like the edges."""
     return np.searchsorted(np.asarray(edges, dtype=np.float32), np.asarray(score, dtype=np.float32), side="left")
-
-
-def _interval(estimate: Estimate) -> str:
-    return f"{estimate.value:.4g} [{estimate.low:.4g}, {estimate.high:.4g}]"
 
 
 def _around(value: float, spread: float, confidence: float) -> Estimate:
