@@ -19,6 +19,7 @@ NAMES = (
     "bootstrap",
     "drift",
     "gate",
+    "labels",
     "memory",
     "models",
     "release",

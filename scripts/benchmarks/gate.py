@@ -84,7 +84,7 @@ class _Trial:
         found = paired_bootstrap(
             "roc_auc", holdout.target, holdout.arms, resamples=self.resamples, confidence=CONFIDENCE, seed=seed
         )
-        verdict = not_worse_than_champion(_evaluation(found, self.rows, self.resamples), policy)
+        verdict = not_worse_than_champion(evaluation_of(found, self.rows, self.resamples), policy)
         difference = found.arms[CANDIDATE].value - found.arms["champion"].value
         return verdict.outcome is CheckOutcome.PASS, difference > -self.margin
 
@@ -99,7 +99,7 @@ def _accepted(
     return {"tidegate": ours, "point": points}
 
 
-def _evaluation(found: Comparison, rows: int, resamples: int) -> Evaluation:
+def evaluation_of(found: Comparison, rows: int, resamples: int) -> Evaluation:
     """What the gate reads, with everything but the comparison at rest."""
     champion = found.arms["champion"]
     return Evaluation(

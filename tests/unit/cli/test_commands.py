@@ -1082,7 +1082,7 @@ def test_progress_in_lines_keeps_the_order_of_the_stages_however_late_a_look_com
                 look({"status": "running", "candidates": [], **each})
         return [line.partition("] ")[2].split(" (")[0].strip() for line in written.getvalue().splitlines()[1:]]
 
-    first, second = (f"candidate {number} B  roc_auc 0.7000  1.0 s" for number in (1, 2))
+    first, second = (f"candidate {number} B  roc_auc 0.7  1.0 s" for number in (1, 2))
     assert lines(
         {"stage": "prepare"},
         {"stage": "select", "candidates": [candidate(0)]},
