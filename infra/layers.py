@@ -29,7 +29,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILT = ROOT / ".build" / "layers"
-LAYERS = ("serving", "training", "plots", "batch")
+LAYERS = ("serving", "training", "plots", "data")
 RUNTIME = "runtime"
 TARGETS = ("lambda-x86_64", "lambda-arm64", "local")
 LAMBDA_PYTHON = "3.13"
@@ -81,6 +81,15 @@ _DROPPED_PARTS = (
     "fontTools/mtiLib",
     "fontTools/cu2qu",
     "fontTools/qu2cu",
+    "pyarrow/libarrow_flight*",
+    "pyarrow/libarrow_python*.so",  # the same as those with a version
+    "pyarrow/libarrow_python*.so.*.*.*",
+    "pyarrow/libarrow_s3*",
+    "pyarrow/_flight*",
+    "pyarrow/_orc*",
+    "pyarrow/_s3fs*",
+    "pyarrow/_substrait*",
+    "pyarrow/src",
     "share",
 )
 # Run with nothing else on the path, so that a pruned layer which cannot do its work is never handed on.
@@ -92,7 +101,7 @@ session = onnxruntime.InferenceSession(relu, providers=["CPUExecutionProvider"])
 assert session.run(None, {"x": numpy.array([-1, 2], "float32")})[0].tolist() == [0, 2]
 """,
     "training": """
-import io, tempfile, numpy, pandas, fastparquet, onnx, pydantic, yaml, aws_lambda_powertools.metrics, skl2onnx
+import numpy, pandas, onnx, pydantic, yaml, aws_lambda_powertools.metrics, skl2onnx
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -101,9 +110,6 @@ x = numpy.random.default_rng(0).normal(size=(80, 2)).astype("float32")
 y = (x[:, 0] > 0).astype(int)
 for model in (HistGradientBoostingClassifier(max_iter=2), make_pipeline(StandardScaler(), LogisticRegression())):
     onnx.checker.check_model(skl2onnx.to_onnx(model.fit(x, y), x[:1]))
-with tempfile.NamedTemporaryFile(suffix=".parquet") as file:
-    fastparquet.write(file.name, pandas.DataFrame({"a": [1, 2], "b": ["x", "y"]}))
-    assert fastparquet.ParquetFile(file.name).to_pandas()["b"].tolist() == ["x", "y"]
 """,
     "plots": """
 import io, jinja2, numpy, pydantic, yaml, aws_lambda_powertools.metrics, aws_lambda_powertools.logging
@@ -118,14 +124,15 @@ FigureCanvasSVG(figure).print_svg(out)
 assert b"</svg>" in out.getvalue()
 assert jinja2.Environment(autoescape=True).from_string("{{ a }}").render(a="<") == "&lt;"
 """,
-    "batch": """
-import io, numpy, onnxruntime, orjson, pandas, fastparquet, pydantic
+    "data": """
+import io, numpy, onnxruntime, orjson, pandas, pyarrow, pyarrow.parquet, pydantic, yaml
 import aws_lambda_powertools.metrics, aws_lambda_powertools.logging
-file = io.BytesIO()
-file.close = lambda: None
-table = pandas.DataFrame({"a": [1, 2], "b": ["x", "y"]})
-fastparquet.write("a", table, open_with=lambda *_: file, compression="SNAPPY")
-assert fastparquet.ParquetFile(io.BytesIO(file.getvalue())).to_pandas()["b"].tolist() == ["x", "y"]
+table = pyarrow.table({"a": [1, 2], "b": ["x", "y"]})
+for codec in ("snappy", "gzip", "brotli", "zstd", "lz4"):
+    file = io.BytesIO()
+    pyarrow.parquet.write_table(table, file, compression=codec)
+    found = pyarrow.parquet.ParquetFile(file, page_checksum_verification=True).read().to_pandas()
+    assert found.to_numpy().tolist() == [[1, "x"], [2, "y"]]
 assert pandas.read_csv(io.BytesIO(b"a,b\\n1,x\\n"))["a"].tolist() == [1]
 """,
     RUNTIME: "import awslambdaric, boto3; boto3.client('s3', region_name='us-east-1')",

@@ -17,14 +17,11 @@ that the dataset's version is the same everywhere.
 """
 
 import importlib.util
+import io
 import sys
-import warnings
 from pathlib import Path
 
-import fastparquet
 import pandas as pd
-
-from tidegate.ml.frames import Unclosed
 
 DATASET = "flights"
 OUTCOME = ("dep_time", "dep_delay", "arr_time", "arr_delay", "air_time", "tailnum")
@@ -62,14 +59,9 @@ def build() -> bytes:
 
 def parquet(table: pd.DataFrame) -> bytes:
     """Rows of the table as one Parquet file."""
-    table = table.reset_index(drop=True)
-    for name in table.columns[[str(kind) == "str" for kind in table.dtypes]]:
-        table[name] = table[name].astype("category") if table[name].nunique() < 1000 else table[name].astype(object)
-    buffer = Unclosed()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # fastparquet's own dealings with pandas
-        fastparquet.write("flights", table, compression="ZSTD", write_index=False, open_with=lambda *_: buffer)
-    return buffer.getvalue()
+    file = io.BytesIO()
+    table.to_parquet(file, compression="zstd", index=False)
+    return file.getvalue()
 
 
 def _data_folder() -> Path:

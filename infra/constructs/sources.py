@@ -79,8 +79,8 @@ class Sources:
 
 
 def lock_hash() -> str:
-    """SHA-256 of the locks of `serving` and `training`: the environment a version was trained and is served in."""
-    locks = {name: layers.lock_file(name).read_text("utf-8") for name in ("serving", "training")}
+    """SHA-256 of the locks by which a version's data is read, and it is trained and served."""
+    locks = {name: layers.lock_file(name).read_text("utf-8") for name in ("data", "serving", "training")}
     return hashlib.sha256(json.dumps(locks, sort_keys=True).encode()).hexdigest()
 
 

@@ -35,7 +35,7 @@ class BatchStack(Stack):
         self._settings = settings
         self._data = data
         self._sources = sources
-        self._layers = [sources.core_layer(self), sources.third_party_layer(self, "batch")]
+        self._layers = [sources.core_layer(self), sources.third_party_layer(self, "data")]
         artifacts, table = data.artifacts_bucket.bucket_name, data.registry
         self.batch = self._function(
             "batch",

@@ -231,7 +231,7 @@ class MonitoringStack(Stack):
             data=self._data,
             release=self._release,
             sources=self._sources,
-            layers=[self._layers[0], self._sources.third_party_layer(self, "training")],
+            layers=[self._layers[0], self._sources.third_party_layer(self, "data")],
             alarms=self.alarms,
             counted=own,
         )

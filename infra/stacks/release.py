@@ -61,6 +61,7 @@ class ReleaseStack(Stack):
         self._data = data
         core = sources.core_layer(self)
         self._serving = [core, sources.third_party_layer(self, "serving")]
+        self._data_files = [core, sources.third_party_layer(self, "data")]
         self._training = [core, sources.third_party_layer(self, "training")]
         self._plots = [core, sources.third_party_layer(self, "plots")]
         self.failures_name = f"{settings.prefix}-failures"
@@ -95,7 +96,7 @@ class ReleaseStack(Stack):
                 self,
                 "catalog",
                 sources=self._sources,
-                layers=self._training,
+                layers=self._data_files,
                 environment=CatalogSettings(registry_table=table, data_bucket=data),
                 permissions=[
                     read_items(registry, GET),
@@ -111,7 +112,7 @@ class ReleaseStack(Stack):
                 self,
                 "prepare",
                 sources=self._sources,
-                layers=self._training,
+                layers=self._data_files,
                 environment=PrepareSettings(
                     registry_table=table,
                     data_bucket=data,

@@ -5,14 +5,13 @@ replacement. The bare loop runs a session over tensors that are ready, in blocks
 by part, in one thread; the seconds are those of the processor. What S3 and the network take is in neither.
 """
 
+import io
 import time
-import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-import fastparquet
 import numpy as np
 import onnxruntime
 import pandas as pd
@@ -26,7 +25,6 @@ from tidegate.domain.serving.contract import SCORES_OUTPUT, Contract, FeatureCon
 from tidegate.formats.csv_records import CsvCutter, records
 from tidegate.kernel.table import TARGET, Table
 from tidegate.ml import batches
-from tidegate.ml.frames import Unclosed
 from tidegate.ml.scoring import load
 from tidegate.ml.training import OnnxFitter
 from tidegate.spec.model import ModelSpec
@@ -145,14 +143,9 @@ def _bare_seconds(session: onnxruntime.InferenceSession, contract: Contract, fra
 def _file(kind: Format, frame: pd.DataFrame) -> bytes:
     if kind == "csv":
         return frame.to_csv(index=False).encode()
-    buffer = Unclosed()
-    texts = [name for name in frame.columns if str(frame[name].dtype) == "str"]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # fastparquet's own dealings with pandas
-        plain = frame.astype(dict.fromkeys(texts, object))
-        offsets = list(range(0, len(frame), PART_ROWS))
-        fastparquet.write("rows", plain, row_group_offsets=offsets, write_index=False, open_with=lambda *_: buffer)
-    return buffer.getvalue()
+    file = io.BytesIO()
+    frame.to_parquet(file, index=False, row_group_size=PART_ROWS)
+    return file.getvalue()
 
 
 def _parts(kind: Format, data: bytes) -> list[Part]:

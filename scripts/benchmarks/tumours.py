@@ -4,13 +4,11 @@ import hashlib
 import io
 import os
 import tempfile
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import fastparquet
 import pandas as pd
 from sklearn.datasets import load_breast_cancer
 
@@ -18,7 +16,6 @@ from infra.app import build as synthesize
 from infra.local.cloud import LocalCloud
 from infra.settings import DeploymentSettings
 from tidegate.cli.client import Client
-from tidegate.ml.frames import Unclosed
 
 MODEL = "tumours"
 SPEC: dict[str, Any] = {
@@ -75,8 +72,6 @@ def instances(frame: pd.DataFrame) -> list[dict[str, float]]:
 
 
 def _parquet(frame: pd.DataFrame) -> bytes:
-    buffer = Unclosed()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # fastparquet's own dealings with pandas
-        fastparquet.write("frame", frame, write_index=False, open_with=lambda *_: buffer)
-    return buffer.getvalue()
+    file = io.BytesIO()
+    frame.to_parquet(file, index=False)
+    return file.getvalue()

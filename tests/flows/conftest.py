@@ -6,14 +6,12 @@ import json
 import os
 import subprocess
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import fastparquet
 import pandas as pd
 import pytest
 import urllib3
@@ -29,7 +27,6 @@ from infra.local.cloud import LocalCloud
 from infra.settings import DeploymentSettings
 from tests.calls import LIST, UPDATE, Calls
 from tidegate.cli.client import Client
-from tidegate.ml.frames import Unclosed
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples" / "flights"
@@ -133,13 +130,9 @@ def wait_until(condition: Callable[[], Any], seconds: float = 60, *, every: floa
 
 def to_parquet(frame: pd.DataFrame) -> bytes:
     """One Parquet file, as an exporting colleague would write it."""
-    text = [name for name in frame.columns if str(frame[name].dtype) in {"str", "string", "category"}]
-    buffer = Unclosed()
-    plain = frame.reset_index(drop=True).astype(dict.fromkeys(text, object))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # fastparquet's own dealings with pandas
-        fastparquet.write("frame", plain, write_index=False, open_with=lambda *_: buffer)
-    return buffer.getvalue()
+    file = io.BytesIO()
+    frame.to_parquet(file, index=False)
+    return file.getvalue()
 
 
 @pytest.fixture(scope="session")

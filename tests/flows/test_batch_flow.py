@@ -6,7 +6,6 @@ import io
 import time
 from typing import Any
 
-import fastparquet
 import numpy as np
 import pandas as pd
 import pytest
@@ -128,7 +127,7 @@ def test_parquet_in_is_parquet_out_in_the_order_of_its_rows(house: House, served
     batch = house.client.wait_for_batch(served_model, output, timeout_seconds=60)
     assert batch["status"] == "succeeded", batch
     data = get(house, bucket, "batch/one-scored/part-000001.parquet")
-    found = fastparquet.ParquetFile(io.BytesIO(data)).to_pandas()
+    found = pd.read_parquet(io.BytesIO(data))
     assert found["row"].tolist() == list(range(1, 3_001))
     assert found["dest"].tolist() == flights["dest"].tolist()
     asked = house.client.predict(served_model, house.instances(flights.head(50), served_model))["predictions"]

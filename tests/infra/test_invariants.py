@@ -50,9 +50,9 @@ UNTAGGABLE = {
     "AWS::SQS::QueuePolicy",
 }
 LAYERS = {
-    "BatchLayer": {"batch", "score"},
+    "DataLayer": {"batch", "catalog", "prepare", "retrain", "score"},
     "PlotsLayer": {"report"},
-    "TrainingLayer": {"catalog", "slices_and_groups", "prepare", "retrain", "train"},
+    "TrainingLayer": {"slices_and_groups", "train"},
 }
 BACKGROUND = {"catalog", "close_failed"}
 

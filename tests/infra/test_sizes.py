@@ -40,7 +40,7 @@ def test_a_layer_that_is_not_built_keeps_its_size_while_its_lock_is_the_same(
 
 @pytest.mark.usefixtures("nothing_built")
 def test_a_size_that_was_measured_with_another_lock_is_not_kept(deployments: dict[str, Deployment]) -> None:
-    lock = hashlib.sha256(layers.lock_file("batch").read_bytes()).hexdigest()[:8]
-    wanted = "layers/batch/requirements.txt has changed: run scripts/build_layers --target lambda-x86_64 and "
+    lock = hashlib.sha256(layers.lock_file("data").read_bytes()).hexdigest()[:8]
+    wanted = "layers/data/requirements.txt has changed: run scripts/build_layers --target lambda-x86_64 and "
     with pytest.raises(sizes.UnknownSizeError, match=re.escape(wanted)):
         sizes.third_party_layers(deployments["dev"].templates, PAGE.replace(lock, "0" * 8))

@@ -8,7 +8,6 @@ import sys
 from dataclasses import replace
 from typing import Any
 
-import fastparquet
 import numpy as np
 import pandas as pd
 import pytest
@@ -46,10 +45,9 @@ def read(text: bytes, contract: Contract = CONTRACT, ids: tuple[str, ...] = ("id
 
 
 def read_parquet(frame: pd.DataFrame, contract: Contract = CONTRACT) -> Rows:
-    buffer = io.BytesIO()
-    buffer.close = lambda: None  # type: ignore[method-assign]
-    fastparquet.write("a", frame, write_index=False, open_with=lambda *_: buffer)
-    data = buffer.getvalue()
+    file = io.BytesIO()
+    frame.to_parquet(file, index=False)
+    data = file.getvalue()
     part = Part(1, "a.parquet", "e", 0, 1, 1, len(frame))
     return batches.rows_of("parquet", part, len(data), contract, ids=["id"], fetch=lambda a, b: data[a:b])
 
@@ -201,7 +199,7 @@ def test_the_output_has_a_row_for_each_row_in_csv_and_in_parquet() -> None:
     assert said[1].startswith("11,a,x,false,0.0")
     assert said[2] == "12,b,y,,,,,,,distance: is below the minimum 0 miles"
     data = batches.write("parquet", 11, rows, found, CONTRACT)
-    frame = fastparquet.ParquetFile(io.BytesIO(data)).to_pandas()
+    frame = pd.read_parquet(io.BytesIO(data))
     assert frame["row"].tolist() == [11, 12]
     assert frame["score"].dtype == np.float32
     assert pd.isna(frame["label"][1])

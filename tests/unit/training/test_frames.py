@@ -5,7 +5,6 @@ import io
 import time
 from datetime import UTC, datetime
 
-import fastparquet
 import numpy as np
 import pandas as pd
 import pytest
@@ -36,10 +35,9 @@ def problem(*contents: bytes) -> str:
 
 
 def parquet(frame: pd.DataFrame) -> bytes:
-    buffer = io.BytesIO()
-    buffer.close = lambda: None  # type: ignore[method-assign]  # fastparquet closes what it has written
-    fastparquet.write("x", frame, compression="ZSTD", write_index=False, open_with=lambda *_: buffer)
-    return buffer.getvalue()
+    file = io.BytesIO()
+    frame.to_parquet(file, compression="zstd", index=False)
+    return file.getvalue()
 
 
 def test_columns_of_a_csv_get_their_types() -> None:

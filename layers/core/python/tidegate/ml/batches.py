@@ -9,7 +9,6 @@ truth values by the contract's kind, everything else as it stands (`kernel/value
 
 import csv
 import io
-import warnings
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
@@ -17,8 +16,6 @@ from typing import Any
 import numpy as np
 import orjson
 import pandas as pd
-from fastparquet import ParquetFile
-from fastparquet import write as write_parquet
 
 from tidegate.domain.batch.batch import Format, Part, Source, passed_name
 from tidegate.domain.batch.rows import Answers, Given, Rows
@@ -28,7 +25,7 @@ from tidegate.kernel import values
 from tidegate.kernel.errors import DatasetInvalidError, Fault
 from tidegate.kernel.table import Column
 from tidegate.kernel.values import Cells, class_name
-from tidegate.ml.frames import Unclosed
+from tidegate.ml.parquet import ParquetFile, written
 
 HEADER_BYTES = 1 << 16
 _READ_AHEAD = 4 << 20
@@ -95,17 +92,24 @@ def header(source: Source, fetch: Fetch) -> tuple[list[str], int]:
     except csv.Error:
         problem = "has a header that is not CSV; end each line with a line feed"
         raise DatasetInvalidError("the input cannot be read", [Fault(source.key, problem)]) from None
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice or not names:
-        problem = f"names column {twice[0]!r} twice" if twice else "has a blank first line; it must name the columns"
+    if not names:
+        problem = "has a blank first line; it must name the columns"
         raise DatasetInvalidError("the input cannot be read", [Fault(source.key, problem)])
+    _demand_different(source, names)
     return names, stop
+
+
+def _demand_different(source: Source, names: Sequence[str]) -> None:
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
+    if twice is not None:
+        raise DatasetInvalidError("the input cannot be read", [Fault(source.key, f"names column {twice!r} twice")])
 
 
 def row_groups(source: Source, fetch: Fetch) -> tuple[list[str], list[int]]:
     """The columns of a Parquet object, and the rows of each of its row groups. Raises DatasetInvalidError."""
     file = _parquet(source.key, source.size, fetch)
-    return [str(name) for name in file.columns], [int(group.num_rows) for group in file.row_groups]
+    _demand_different(source, file.columns)
+    return file.columns, file.groups
 
 
 def rows_of(kind: Format, part: Part, size: int, contract: Contract, *, ids: Sequence[str], fetch: Fetch) -> Rows:
@@ -124,28 +128,15 @@ def rows_of(kind: Format, part: Part, size: int, contract: Contract, *, ids: Seq
 
 
 def _parquet(key: str, size: int, fetch: Fetch) -> ParquetFile:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return ParquetFile(_file(fetch, size))
-    except Exception as error:  # fastparquet meets damaged files with whatever it stumbles over
-        if not isinstance(error, (ValueError, TypeError, KeyError, IndexError, RuntimeError, OSError, EOFError)):
-            raise
-        raise DatasetInvalidError("the input cannot be read", [Fault(key, "is not a readable Parquet file")]) from None
-
-
-def _file(fetch: Fetch, size: int) -> io.BufferedReader:
-    return io.BufferedReader(Ranges(fetch, size), _READ_AHEAD)
+    return ParquetFile.opened(key, io.BufferedReader(Ranges(fetch, size), _READ_AHEAD))
 
 
 def _from_parquet(part: Part, size: int, contract: Contract, ids: Sequence[str], fetch: Fetch) -> Rows:
     file = _parquet(part.key, size, fetch)
-    there = {str(name) for name in file.columns}
+    there = set(file.columns)
     features = [feature for feature in contract.features if feature.name in there]
     wanted = list(dict.fromkeys([*(feature.name for feature in features), *(name for name in ids if name in there)]))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        frame = file[part.start : part.stop].to_pandas(columns=wanted, index=False)
+    frame = file.read(wanted, range(part.start, part.stop))
     return Rows(
         count=part.rows,
         given={feature.name: _given(feature, frame[feature.name], contract.cells) for feature in features},
@@ -161,10 +152,7 @@ def _given(feature: FeatureContract, series: pd.Series, cells: Cells) -> Given:
         if pd.api.types.is_numeric_dtype(kind) and truths is (feature.kind == "boolean"):
             return Given(numbers=series.to_numpy(dtype="float64", na_value=np.nan))
         return _mixed(feature, series)
-    if isinstance(kind, pd.CategoricalDtype):
-        codes, found = series.cat.codes.to_numpy(), series.cat.categories
-    else:
-        codes, found = pd.factorize(series)
+    codes, found = pd.factorize(series)
     return _texts(codes, cells.column(feature.name, [_text(value) for value in found]))
 
 
@@ -196,8 +184,6 @@ def _plain(value: Any) -> Any:
 
 def _text(value: Any) -> str:
     """As JSON writes it, so that a column of numbers or truth values has the texts that its model learned."""
-    if isinstance(value, bytes):
-        return value.decode(errors="surrogateescape")
     if isinstance(value, np.generic):
         value = value.item()
     return value.isoformat() if isinstance(value, pd.Timestamp) else class_name(value)
@@ -302,21 +288,7 @@ def write(kind: Format, first_row: int, rows: Rows, found: Answers, contract: Co
     if kind == "csv":
         lines = map(",".join, zip(*map(_fields, columns.values()), strict=True))
         return "\n".join([",".join(_quoted(list(columns))), *lines, ""]).encode(errors="backslashreplace")
-    frame = pd.DataFrame(columns, index=pd.RangeIndex(rows.count))
-    file = Unclosed()
-    texts = {name: "utf8" for name, column in columns.items() if column.dtype == object}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        write_parquet(
-            "memory",
-            frame,
-            open_with=lambda _path, _mode: file,
-            compression="SNAPPY",
-            write_index=False,
-            object_encoding=texts or "infer",
-            stats=False,
-        )
-    return file.getvalue()
+    return written(columns)
 
 
 def _fields(column: pd.Series) -> list[str]:

@@ -1,4 +1,4 @@
-"""Dataset files to typed columns and back to plain arrays: the one place where pandas and fastparquet are used.
+"""Dataset files to typed columns and back to plain arrays, through pandas.
 
     frame = PandasReader().read({"2026-01.parquet": data})
     frame.profiles(private={"email"}), frame.table(["carrier", "distance"])
@@ -22,11 +22,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from fastparquet import ParquetFile, write
 
 from tidegate.domain.data.dataset import DECLARED, ColumnProfile, ColumnType, Reading
 from tidegate.formats.csv_records import BOM, records
@@ -34,6 +33,7 @@ from tidegate.kernel import english, values
 from tidegate.kernel.errors import DatasetInvalidError, Fault
 from tidegate.kernel.plain_text import text_faults
 from tidegate.kernel.table import Column, Table
+from tidegate.ml.parquet import ParquetFile, unreadable, written
 
 MAX_COLUMNS = 600  # a version's profile is one registry item
 MAX_NAME = 128  # letters of a column's name, as in specs
@@ -57,7 +57,7 @@ _DAYS = [
 ]
 _TOP = 5
 _TOP_LENGTH = 40
-_INTEGERS = 2.0**63
+_INTEGERS = 2**63
 _EXACT_INTEGERS = 2.0**53  # beyond, float64 skips integers
 _MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?( ?(Z|[+-]\d{2}:?\d{2}))?)?")
 _COMPATIBLE = {ColumnType.INTEGER, ColumnType.NUMBER}
@@ -157,7 +157,7 @@ class PandasFrame:
         longest = max(map(len, texts), default=0)
         if self._most_bytes is not None and 4 * longest * len(texts) > self._most_bytes:
             problem = f"has a text of {longest:,} letters, too long for {len(texts):,} rows in the memory there is"
-            raise _unreadable(name, f"{problem}; shorten it, or leave the column out")
+            raise unreadable(name, f"{problem}; shorten it, or leave the column out")
         return np.asarray(texts, dtype=np.str_)
 
     def distinct(self, column: str, most: int) -> list[str]:
@@ -202,7 +202,7 @@ class _Room:
         self._left -= needed
         if self._left < 0:
             problem = f"needs more memory than the {self._memory_mb:,} MB there are, with the files before it"
-            raise _unreadable(name, f"{problem}; give fewer rows or columns, or deploy with more training_memory_mb")
+            raise unreadable(name, f"{problem}; give fewer rows or columns, or deploy with more training_memory_mb")
 
 
 class PandasReader:
@@ -272,23 +272,12 @@ class _How:
 
 
 class ParquetWriter:
-    """ports.FrameWriter. fastparquet itself, since pandas' way to it warns of what it will drop."""
+    """ports.FrameWriter."""
 
     def write(self, rows: int, types: Mapping[str, ColumnType], cells: Mapping[str, Sequence[Any]]) -> bytes:
         """See ports.FrameWriter."""
-        columns = {name: _column(cells[name], kind) for name, kind in types.items() if name in cells}
         nothing = pd.Series(np.full(rows, np.nan))
-        file = Unclosed()
-        frame = pd.DataFrame({name: columns.get(name, nothing) for name in types}, index=pd.RangeIndex(rows))
-        write("memory", frame, open_with=lambda _path, _mode: file, compression="SNAPPY", write_index=False)
-        return file.getvalue()
-
-
-class Unclosed(io.BytesIO):
-    """A file whose bytes can still be had when its writer has closed it, as fastparquet does."""
-
-    def close(self) -> None:
-        """Stay readable."""
+        return written({name: _column(cells[name], kind) if name in cells else nothing for name, kind in types.items()})
 
 
 def _column(cells: Sequence[Any], kind: ColumnType) -> pd.Series:
@@ -309,18 +298,18 @@ def _column(cells: Sequence[Any], kind: ColumnType) -> pd.Series:
 
 
 def _read_file(name: str, data: bytes, room: _Room, how: _How) -> pd.DataFrame:
-    if data[:4] == b"PAR1":
-        return _read_parquet(name, data, room)
+    if data[:4] in {b"PAR1", b"PARE"}:
+        return _read_parquet(name, data, room, how)
     if data[:2] == b"\x1f\x8b":
         data = _unpacked(name, data, room)
     if data[:4] == b"PK\x03\x04":
-        raise _unreadable(name, "is a ZIP archive (or a spreadsheet); give CSV, gzipped CSV or Parquet")
+        raise unreadable(name, "is a ZIP archive (or a spreadsheet); give CSV, gzipped CSV or Parquet")
     if data[:2] in _UTF16:
-        raise _unreadable(name, "is UTF-16 text; save it as UTF-8")
+        raise unreadable(name, "is UTF-16 text; save it as UTF-8")
     if b"\x00" in data[:4096]:
-        raise _unreadable(name, "is neither CSV, gzipped CSV nor Parquet")
+        raise unreadable(name, "is neither CSV, gzipped CSV nor Parquet")
     if not how.guesses and (place := data.find(b"\x00")) >= 0:
-        raise _unreadable(name, f"has a NUL character in line {data.count(_LF, 0, place) + 1:,}; remove it")
+        raise unreadable(name, f"has a NUL character in line {data.count(_LF, 0, place) + 1:,}; remove it")
     return _read_csv(name, data, room, how)
 
 
@@ -333,28 +322,18 @@ def _unpacked(name: str, data: bytes, room: _Room) -> bytes:
                 room.take(name, len(piece))
                 pieces.append(piece)
     except (OSError, EOFError, zlib.error) as error:
-        raise _unreadable(name, f"is not a complete gzip file ({error}); upload it again") from None
+        raise unreadable(name, f"is not a complete gzip file ({error}); upload it again") from None
     return b"".join(pieces)
 
 
-def _read_parquet(name: str, data: bytes, room: _Room) -> pd.DataFrame:
-    if data[-4:] != b"PAR1" or int.from_bytes(data[-8:-4], "little") > len(data) - 12:
-        raise _unreadable(name, "is not a complete Parquet file; write or copy it again")  # fastparquet would crash
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # fastparquet's own dealings with pandas
-            file = ParquetFile(io.BytesIO(data))
-            faults = list(_name_faults(name, [str(each) for each in file.columns]))
-            if faults:
-                raise DatasetInvalidError(f"{name} has faulty columns", faults)
-            room.take(name, file.count() * len(file.columns) * _PARQUET_CELL_BYTES)
-            frame = file.to_pandas(index=False)
-    except (DatasetInvalidError, MemoryError):
-        raise
-    except Exception as error:  # noqa: BLE001  fastparquet meets damaged files with whatever it stumbles over
-        reason = f" ({error})" if isinstance(error, NotImplementedError | RuntimeError) and str(error) else ""
-        raise _unreadable(name, f"is not a readable Parquet file{reason}; write or copy it again") from None
-    return cast("pd.DataFrame", frame[[c for c in frame.columns if not str(c).startswith("__index_level_")]])
+def _read_parquet(name: str, data: bytes, room: _Room, how: _How) -> pd.DataFrame:
+    file = ParquetFile.opened(name, io.BytesIO(data))
+    faults = list(_name_faults(name, file.columns))
+    if faults:
+        raise DatasetInvalidError(f"{name} has faulty columns", faults)
+    room.take(name, max(sum(file.groups) * len(file.columns) * _PARQUET_CELL_BYTES, file.unpacked_bytes))
+    frame = file.read(file.columns)
+    return frame.astype(dict.fromkeys(file.decimals, "float64")) if how.guesses else frame
 
 
 def _read_csv(name: str, data: bytes, room: _Room, how: _How) -> pd.DataFrame:
@@ -412,13 +391,13 @@ def _parsed(
             frame: pd.DataFrame = pd.read_csv(file, encoding="utf-8-sig", low_memory=False, index_col=False, **options)
             return frame
     except UnicodeDecodeError as error:
-        raise _unreadable(name, f"is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+        raise unreadable(name, f"is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
     except pd.errors.EmptyDataError:
         return pd.DataFrame(columns=list(header))
     except pd.errors.ParserWarning:
-        raise _unreadable(name, f"has rows with more values than its {english.count(len(header), 'column')}") from None
+        raise unreadable(name, f"has rows with more values than its {english.count(len(header), 'column')}") from None
     except ValueError as error:  # pandas' ParserError is one
-        raise _unreadable(name, _csv_problem(str(error))) from None
+        raise unreadable(name, _csv_problem(str(error))) from None
 
 
 def _is_text(series: pd.Series) -> bool:
@@ -483,7 +462,7 @@ def _header(name: str, data: bytes) -> list[str]:
     except csv.Error:  # a field of more than 128 KiB, as where a quote is never closed
         header = []
     if (not header or not text.read(1)) and len(data) > MAX_HEADER:
-        raise _unreadable(name, f"names its columns in more than {MAX_HEADER:,} bytes; is its first line the header?")
+        raise unreadable(name, f"names its columns in more than {MAX_HEADER:,} bytes; is its first line the header?")
     faults = list(_name_faults(name, header))
     if len(header) == 1 and re.search(r"[;\t|]", header[0]):
         faults.append(Fault(name, "has only one column; separate the values by commas"))
@@ -558,14 +537,7 @@ def _by_kind(column: str, series: pd.Series, how: _How) -> tuple[str, pd.Series]
 
 def _typed(series: pd.Series, time_format: str = "") -> tuple[str, pd.Series]:
     """Name of the type ("empty" and "unknown" besides) and the values in its dtype."""
-    if isinstance(series.dtype, pd.CategoricalDtype):
-        series = series.astype(object)
     kind = "empty" if series.isna().all() else pd.api.types.infer_dtype(series, skipna=True)
-    if kind == "bytes":
-        try:
-            series, kind = series.map(lambda value: value.decode() if isinstance(value, bytes) else value), "string"
-        except UnicodeDecodeError:
-            kind = "bytes that are not UTF-8 text"
     typed: tuple[str, pd.Series]
     match kind:
         case "empty":
@@ -681,7 +653,3 @@ def _profile(series: pd.Series, kind: ColumnType, *, private: bool) -> ColumnPro
 def _text(value: Any) -> str:
     """As `class_name`, also of a value of numpy's."""
     return values.class_name(value.item() if isinstance(value, np.generic) else value)
-
-
-def _unreadable(name: str, problem: str) -> DatasetInvalidError:
-    return DatasetInvalidError(f"{name} cannot be read", [Fault(name, problem)])

@@ -113,7 +113,7 @@ class Frame(Protocol):
 
 
 class FrameReader(Protocol):
-    """Files to columns (pandas and fastparquet live behind this)."""
+    """Files to columns (pandas and Arrow live behind this)."""
 
     @property
     def most_bytes(self) -> int | None:
@@ -132,7 +132,7 @@ class FrameReader(Protocol):
 
 
 class FrameWriter(Protocol):
-    """Columns to a file (pandas and fastparquet live behind this)."""
+    """Columns to a file (pandas and Arrow live behind this)."""
 
     def write(self, rows: int, types: Mapping[str, ColumnType], cells: Mapping[str, Sequence[Any]]) -> bytes:
         """A Parquet file that `FrameReader` reads with these types; the same cells give the same bytes.
