@@ -2,6 +2,8 @@
 
 Called by the state machine's own Catch, and by EventBridge for executions that ended where no Catch could run: aborted,
 timed out as a whole, failed in CloseFailed itself. Both may come for one run; the second changes nothing.
+
+The registry's stream calls it for each run that is recorded, so that one whose request died on the way is started.
 """
 
 import json
@@ -10,9 +12,11 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from tidegate import wiring
-from tidegate.kernel.settings import LedgerSettings
+from tidegate.aws.announcements import change_of
+from tidegate.domain.registry.run import Run
+from tidegate.kernel.settings import CloseFailedSettings
 from tidegate.messages import CloseFailedTask, RunRef
-from tidegate.steps.rollout.close_failed import ABORTED, TIMED_OUT, close_failed
+from tidegate.steps.rollout.close_failed import ABORTED, TIMED_OUT, close_failed, start_recorded
 from tidegate.telemetry import logger
 
 STATUS_CHANGE = "Step Functions Execution Status Change"
@@ -20,13 +24,17 @@ STATUS_CHANGE = "Step Functions Execution Status Change"
 
 @logger("close_failed").inject_lambda_context
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
-    """CloseFailedTask or an EventBridge event in, ClosedRun out."""
+    """CloseFailedTask or an EventBridge event in, ClosedRun out; or a record of the stream in."""
+    if "Records" in event:
+        for record in event["Records"]:
+            _start(record)
+        return {}
     task = (
         _of_status_change(event["detail"])
         if event.get("detail-type") == STATUS_CHANGE
         else CloseFailedTask.parse(event)
     )
-    at = wiring.of(LedgerSettings)
+    at = wiring.of(CloseFailedSettings)
     closed = close_failed(
         task,
         models=at.registry,
@@ -38,6 +46,26 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     )
     logger("close_failed").info("closed", extra={"run": task.run.to_json(), "closed": closed.to_json()})
     return closed.to_json()
+
+
+def _start(record: dict[str, Any]) -> None:
+    change = change_of(record)
+    if change is None or not isinstance(change.after, Run):
+        return
+    ref = RunRef(model=change.after.model, run_id=change.after.run_id)
+    at = wiring.of(CloseFailedSettings)
+    closed = start_recorded(
+        ref,
+        models=at.registry,
+        runs=at.registry,
+        versions=at.registry,
+        routes=at.routes,
+        rollouts=at.rollouts,
+        workflow=at.workflow,
+        clock=at.clock,
+    )
+    if closed:
+        logger("close_failed").warning("not started", extra={"run": ref.to_json(), "closed": closed.to_json()})
 
 
 def _of_status_change(detail: dict[str, Any]) -> CloseFailedTask:

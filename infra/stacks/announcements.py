@@ -1,16 +1,12 @@
 """Announcements stack: people and systems hear of each change of registry and ledger."""
 
-import json
-from collections.abc import Mapping, Sequence
-
 from aws_cdk import Stack
-from aws_cdk import aws_dynamodb as dynamodb
-from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 from infra.constructs.permissions import GET, allow, read_items
 from infra.constructs.platform_function import PlatformFunction
 from infra.constructs.sources import Sources
+from infra.constructs.table_stream import call_for_changes, reads_streams
 from infra.stacks.data import DataStack
 from tidegate.kernel.partitions import Partition
 from tidegate.kernel.settings import AnnounceSettings
@@ -69,11 +65,7 @@ class AnnouncementsStack(Stack):
             ),
             permissions=[
                 read_items(data.registry.table_arn, GET),
-                allow(
-                    ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"],
-                    [_stream(data.registry), _stream(data.ledger)],
-                ),
-                allow(["dynamodb:ListStreams"], ["*"]),
+                *reads_streams(data.registry, data.ledger),
                 allow(["sns:Publish"], [data.releases_arn]),
                 allow(["kms:Decrypt", "kms:GenerateDataKey"], [data.topic_key.key_arn]),
                 allow(["events:PutEvents"], [bus]),
@@ -83,34 +75,18 @@ class AnnouncementsStack(Stack):
             timeout_seconds=TIMEOUT_SECONDS,
             description="Announces changes of registry and ledger to people and other systems",
         )
-        self._called_for("RegistryChanges", data.registry, CHANGES, failures_arn)
-        self._called_for("LedgerEntries", data.ledger, ENTRIES, failures_arn)
-
-    def _called_for(
-        self, construct_id: str, table: dynamodb.Table, patterns: Sequence[Mapping[str, object]], failures_arn: str
-    ) -> None:
-        mapping = lambda_.CfnEventSourceMapping
-        mapping(
-            self,
-            construct_id,
-            function_name=self.announce.function.function_arn,
-            event_source_arn=_stream(table),
-            starting_position="TRIM_HORIZON",
-            filter_criteria=mapping.FilterCriteriaProperty(
-                filters=[mapping.FilterProperty(pattern=json.dumps(pattern)) for pattern in patterns]
-            ),
-            # One at a time: what is given up in the end is the change that fails, not those that came with it.
-            batch_size=1,
-            function_response_types=["ReportBatchItemFailures"],
-            maximum_retry_attempts=RETRIES,
-            maximum_record_age_in_seconds=OLDEST_SECONDS,
-            destination_config=mapping.DestinationConfigProperty(
-                on_failure=mapping.OnFailureProperty(destination=failures_arn)
-            ),
-        )
-
-
-def _stream(table: dynamodb.Table) -> str:
-    if table.table_stream_arn is None:
-        raise ValueError(f"{table.node.id} has no stream")
-    return table.table_stream_arn
+        for name, table, patterns in (
+            ("RegistryChanges", data.registry, CHANGES),
+            ("LedgerEntries", data.ledger, ENTRIES),
+        ):
+            call_for_changes(
+                self,
+                name,
+                self.announce.function,
+                table,
+                patterns,
+                failures_arn=failures_arn,
+                retries=RETRIES,
+                oldest_seconds=OLDEST_SECONDS,
+                partial=True,
+            )

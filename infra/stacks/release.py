@@ -29,6 +29,7 @@ from infra.constructs.permissions import (
 from infra.constructs.platform_function import PlatformFunction
 from infra.constructs.sources import Sources, lock_hash
 from infra.constructs.state_machine import StateMachine
+from infra.constructs.table_stream import call_for_changes, reads_streams
 from infra.cost import PRICES
 from infra.machines.release_machine import Step, definition
 from infra.stacks.data import DataStack
@@ -36,6 +37,7 @@ from tidegate.kernel.partitions import Partition
 from tidegate.kernel.prefixes import CAPTURES, DATASETS, FEEDBACK, RUNS, TABLES, WRITTEN_BY
 from tidegate.kernel.settings import (
     CatalogSettings,
+    CloseFailedSettings,
     GateSettings,
     LedgerSettings,
     PrepareSettings,
@@ -47,6 +49,18 @@ from tidegate.kernel.settings import (
 
 MACHINE = "release"
 DAY_SECONDS = 86_400
+# A run that is recorded. Its start is tried for ten minutes, and then it is closed; an hour bridges a registry that
+# does not answer.
+RECORDED_RUNS = (
+    {
+        "eventName": ["INSERT"],
+        "dynamodb": {
+            "Keys": {"pk": {"S": [{"prefix": Partition.RUN.of("")}]}, "sk": {"S": [{"prefix": "RUN#"}]}},
+            "NewImage": {"status": {"S": ["requested"]}},
+        },
+    },
+)
+OLDEST_SECONDS, RETRIES = 3600, 200
 
 
 class ReleaseStack(Stack):
@@ -70,6 +84,16 @@ class ReleaseStack(Stack):
         self.functions = {function.name: function for function in self._functions()}
         self.machine = self._state_machine()
         self._close_lost_runs()
+        call_for_changes(
+            self,
+            "RecordedRuns",
+            self.functions["close_failed"].function,
+            data.registry,
+            RECORDED_RUNS,
+            failures_arn=self.failures_arn,
+            retries=RETRIES,
+            oldest_seconds=OLDEST_SECONDS,
+        )
         publish(self, "StateMachine", "release-state-machine", self.machine.arn, settings)
 
     def _functions(self) -> Sequence[PlatformFunction]:
@@ -197,14 +221,7 @@ class ReleaseStack(Stack):
                 description="Draws the page of a version",
             ),
             self._rollout(),
-            self._step(
-                "close_failed",
-                with_ledger,
-                self._releasing(Partition.RUN),
-                "Closes a run that a fault ended, and ends its rollout",
-                seconds=60,
-                background=True,
-            ),
+            self._close_failed(),
         )
 
     def _files_of(self, step: str, *, read: bool = True) -> list[Objects]:
@@ -225,8 +242,7 @@ class ReleaseStack(Stack):
 
     def _rollout(self) -> PlatformFunction:
         captures = self._data.captures_bucket
-        # By its name: the machine's own ARN would make function and machine wait for each other.
-        machine = named_arn("states", f"stateMachine:{self._sources.settings.prefix}-{MACHINE}")
+        machine = self._machine_arn()
         return self._step(
             "rollout",
             RolloutSettings(
@@ -245,6 +261,30 @@ class ReleaseStack(Stack):
                 Objects(captures, FEEDBACK, read=True),
             ],
         )
+
+    def _close_failed(self) -> PlatformFunction:
+        machine = self._machine_arn()
+        return self._step(
+            "close_failed",
+            CloseFailedSettings(
+                registry_table=self._data.registry.table_name,
+                ledger_table=self._data.ledger.table_name,
+                release_state_machine=machine,
+            ),
+            [
+                *self._releasing(Partition.RUN),
+                *reads_streams(self._data.registry),
+                allow(["states:StartExecution"], [machine]),
+                allow(["sqs:SendMessage"], [self.failures_arn]),
+            ],
+            "Closes a run that a fault ended, and starts one that is recorded and not started",
+            seconds=60,
+            background=True,
+        )
+
+    def _machine_arn(self) -> str:
+        """By its name: the machine's own ARN would make function and machine wait for each other."""
+        return named_arn("states", f"stateMachine:{self._sources.settings.prefix}-{MACHINE}")
 
     def _step(
         self,

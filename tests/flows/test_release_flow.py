@@ -12,7 +12,13 @@ import pytest
 from examples.flights.build_dataset import OUTCOME
 from tests.flows.conftest import SHALLOW, House, to_parquet, wait_until
 from tidegate.domain.serving.contract import Contract
-from tidegate.kernel.errors import ConflictError, InvalidInputError, NotFoundError, RequestInvalidError
+from tidegate.kernel.errors import (
+    ConflictError,
+    InvalidInputError,
+    NotFoundError,
+    RequestInvalidError,
+    UnavailableError,
+)
 from tidegate.kernel.prefixes import RunFile
 from tidegate.kernel.table import Table
 from tidegate.messages import RunRef
@@ -243,6 +249,36 @@ def test_a_fault_of_the_platform_fails_the_execution_and_is_what_the_alarms_coun
     grown = {name for name, count in after.items() if count > before[name]}
     assert grown == {"ExecutionsFailed", "Errors of tidegate-dev-prepare"}
     assert house.client.model("unlucky")["under_way"]["lease"] is None
+
+
+def test_a_run_whose_start_was_lost_is_started_by_its_record(house: House) -> None:
+    house.client.apply_model("orphan", json.dumps(house.spec("orphan")))
+    with house.cloud.throttle("stepfunctions", {"StartExecution"}, role="Control") as refused:
+        with suppress(UnavailableError):  # the same call repeated finds it started
+            house.client.start_run("orphan", "lost")
+        (run,) = house.client.runs("orphan")
+        assert house.over("orphan", run["run_id"])["status"] == "accepted"
+    assert refused.refused
+
+
+def test_a_run_that_an_operator_ends_lets_the_next_one_start_and_raises_no_alarm(house: House) -> None:
+    before = alarmed_on(house)
+    house.client.apply_model("unwanted", json.dumps(house.spec("unwanted")))
+    run = house.client.start_run("unwanted")["run"]
+    wait_until(lambda: house.client.run("unwanted", run["run_id"])["status"] == "running")
+    with pytest.raises(ConflictError, match="has held the release"):
+        house.client.start_run("unwanted")
+    answer = house.client.end_rollout("unwanted", "the wrong spec")
+    assert answer["run"] == {"run_id": run["run_id"], "status": "failed"}
+    assert house.client.model("unwanted")["under_way"]["lease"] is None
+    again = house.client.start_run("unwanted")["run"]
+    assert house.over("unwanted", again["run_id"])["status"] == "accepted"
+    assert ended(house, run) == "SUCCEEDED"
+    found = house.client.run("unwanted", run["run_id"])
+    assert (found["status"], found["error"]["name"]) == ("failed", "Ended")
+    assert found["error"]["message"].endswith("ended it: the wrong spec")
+    assert [version["number"] for version in house.client.versions("unwanted")] == [1]
+    assert alarmed_on(house) == before
 
 
 def ended(house: House, run: dict[str, Any]) -> str:

@@ -14,13 +14,15 @@ from tidegate.aws.announcements import change_of
 from tidegate.aws.items import encode
 from tidegate.domain.notifications.announcement import announcement
 from tidegate.domain.registry.run import CandidateRun, RunStatus
+from tidegate.steps.rollout.close_failed import START_WITHIN
 
 
 def mappings(deployment: Deployment) -> dict[str, Resource]:
     """What calls the function, by the table whose stream it reads."""
-    found = deployment.resources("AWS::Lambda::EventSourceMapping")
     return {
-        ("ledger" if "Ledger" in json.dumps(each.properties["EventSourceArn"]) else "registry"): each for each in found
+        ("ledger" if "Ledger" in json.dumps(each.properties["EventSourceArn"]) else "registry"): each
+        for each in deployment.resources("AWS::Lambda::EventSourceMapping")
+        if each.stack.endswith("-Announcements")
     }
 
 
@@ -83,6 +85,25 @@ def test_a_failing_change_is_tried_again_for_hours_and_then_kept_alone(deploymen
         assert 3600 <= found["MaximumRecordAgeInSeconds"] < 86_400  # the stream itself forgets after a day
         assert "-failures" in json.dumps(found["DestinationConfig"]["OnFailure"]["Destination"])
         assert found["StartingPosition"] == "TRIM_HORIZON"
+
+
+def test_another_function_is_called_for_each_run_that_is_recorded_and_for_nothing_else(deployment: Deployment) -> None:
+    (mapping,) = [
+        each
+        for each in deployment.resources("AWS::Lambda::EventSourceMapping")
+        if not each.stack.endswith("-Announcements")
+    ]
+    assert "CloseFailed" in json.dumps(mapping.properties["FunctionName"])
+    assert "Registry" in json.dumps(mapping.properties["EventSourceArn"])
+    assert mapping.properties["MaximumRecordAgeInSeconds"] > START_WITHIN.total_seconds()
+    (entry,) = mapping.properties["FilterCriteria"]["Filters"]
+    pattern = json.loads(entry["Pattern"])
+    run = "RUN#flight-delay"
+    recorded = record(run, "RUN#r-3", None, replace(RUN, status=RunStatus.REQUESTED))
+    assert matches(pattern, recorded)
+    begun = record(run, "RUN#r-3", replace(RUN, status=RunStatus.REQUESTED), replace(RUN, status=RunStatus.RUNNING))
+    for other in (begun, *records().values()):
+        assert not matches(pattern, other)
 
 
 def test_the_stream_has_what_was_before_and_what_is_after(deployment: Deployment) -> None:

@@ -5,17 +5,19 @@ import pytest
 
 from functions.close_failed import handler as function
 from tests.builders.present import present
+from tests.builders.registry import a_run
 from tests.builders.release import AT, REF, SPEC, a_registry, a_task, do, request
 from tests.context import CONTEXT
 from tidegate import wiring
+from tidegate.aws.items import encode
 from tidegate.domain.registry.run import RunStatus
 from tidegate.domain.registry.version import VersionStatus
 from tidegate.domain.rollout.rollout import Phase
-from tidegate.kernel.errors import NotFoundError
+from tidegate.kernel.errors import NotFoundError, UnavailableError
 from tidegate.messages import ClosedRun, CloseFailedTask, RunRef
-from tidegate.steps.rollout.close_failed import close_failed, explain
+from tidegate.steps.rollout.close_failed import close_failed, explain, start_recorded
 from tidegate.testing.parts import InMemoryParts
-from tidegate.testing.registry import InMemoryRegistry
+from tidegate.testing.registry import InMemoryRegistry, InMemoryWorkflow
 
 
 def cause(message: str, kind: str) -> str:
@@ -140,6 +142,54 @@ def test_a_run_nobody_knows_is_not_found():
     task = CloseFailedTask(run=RunRef(model="ghost", run_id="r-1"), error="A", cause="")
     with pytest.raises(NotFoundError):
         closed_in(a_registry(), task)
+
+
+def recorded():
+    registry = InMemoryRegistry()
+    registry.apply(SPEC, author="ann", at=AT)
+    registry.request(a_run(REF.run_id, requested_at=AT), lease_until=AT + timedelta(hours=3))
+    return InMemoryParts(registry=registry)
+
+
+class Refusing(InMemoryWorkflow):
+    """Starts nothing."""
+
+    def start(self, model, run_id):
+        raise UnavailableError("Step Functions does not answer")
+
+
+def test_a_run_that_is_recorded_is_started_and_no_other():
+    parts = recorded()
+    assert parts.step(start_recorded, REF) is None
+    assert parts.workflow.started == [(REF.model, REF.run_id)]
+    parts.registry.note(REF.model, REF.run_id, "prepare", AT)
+    assert parts.step(start_recorded, REF) is None
+    assert len(parts.workflow.started) == 1
+    assert parts.registry.run(REF.model, REF.run_id).status is RunStatus.RUNNING
+
+
+def test_a_run_that_cannot_be_started_is_tried_for_ten_minutes_and_then_closed():
+    parts = recorded()
+    parts.workflow = Refusing()
+    parts.clock.at = AT + timedelta(minutes=9)
+    with pytest.raises(UnavailableError):
+        parts.step(start_recorded, REF)
+    assert parts.registry.run(REF.model, REF.run_id).status is RunStatus.REQUESTED
+    parts.clock.at = AT + timedelta(minutes=10)
+    closed = present(parts.step(start_recorded, REF))
+    assert (closed.status, closed.error) == ("failed", "NotStarted")
+    assert "could not be started within 10 minutes; train again (Step Functions does not answer)" in closed.message
+    assert present(parts.registry.lease(REF.model)).until < AT
+
+
+def test_the_record_of_a_run_in_the_stream_starts_it(monkeypatch):
+    parts = recorded()
+    monkeypatch.setattr(wiring, "of", lambda _: parts)
+    image = encode(parts.registry.run(REF.model, REF.run_id))
+    keys = {"pk": {"S": f"RUN#{REF.model}"}, "sk": {"S": f"RUN#{REF.run_id}"}}
+    event = {"Records": [{"eventName": "INSERT", "dynamodb": {"Keys": keys, "NewImage": keys | image}}]}
+    assert function.handler(event, CONTEXT) == {}
+    assert parts.workflow.started == [(REF.model, REF.run_id)]
 
 
 def _wired(monkeypatch, registry):

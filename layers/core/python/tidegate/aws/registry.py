@@ -38,7 +38,7 @@ from tidegate.aws.table import ABSENT, RefusedError, Table, Write, check, put, u
 from tidegate.domain.data.dataset import Dataset, DatasetStatus, DatasetVersion, Exclusion, version_position
 from tidegate.domain.registry.ledger import LedgerEntry
 from tidegate.domain.registry.route import Route
-from tidegate.domain.registry.run import RUN_FACTS, CandidateRun, Lease, Run, RunError, RunStatus
+from tidegate.domain.registry.run import RUN_FACTS, CandidateRun, Lease, Run, RunError, RunStatus, held
 from tidegate.domain.registry.version import Version, VersionStatus
 from tidegate.domain.rollout.changes import RouteChange, unacknowledged
 from tidegate.kernel.documents import SPEC, StoredForm
@@ -471,16 +471,6 @@ def lease_write(lease: Lease, now: datetime) -> Write:
         when=f"{ABSENT} OR #run_id = :run OR #until <= :now",
         run=attribute(Lease, "run_id", lease.run_id),
         now=attribute(Lease, "until", now),
-    )
-
-
-def held(lease: Lease) -> ConflictError:
-    """The lease is another run's."""
-    since, until = (moment.isoformat(timespec="seconds") for moment in (lease.since, lease.until))
-    return ConflictError(
-        f"run {lease.run_id} of {lease.holder} has held the release of {lease.model} since {since}; its lease lasts "
-        f"until {until} and may be extended",
-        next_step=f"wait until it is over, or end its rollout: tidegate rollout {lease.model}",
     )
 
 

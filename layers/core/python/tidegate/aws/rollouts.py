@@ -9,7 +9,6 @@ from typing import Any
 from tidegate.aws.items import attribute, decode
 from tidegate.aws.registry import (
     LEASE,
-    held,
     lease_write,
     revised,
     route_refused,
@@ -18,7 +17,7 @@ from tidegate.aws.registry import (
     version_write,
 )
 from tidegate.aws.table import RefusedError, Table, Write, update
-from tidegate.domain.registry.run import Lease
+from tidegate.domain.registry.run import Lease, held
 from tidegate.domain.registry.version import Version
 from tidegate.domain.rollout.rollout import Rollout, Step, VersionNote
 from tidegate.kernel.errors import ConflictError

@@ -252,8 +252,10 @@ class Client:
 
     def start_run(self, model: str, token: str | None = None, reason: str | None = None) -> dict[str, Any]:
         """Start a run once for each token: {run, repeated}. Without a token one is made up for this call."""
-        body = {"token": token or f"once-{os.urandom(12).hex()}"} | ({"reason": reason} if reason else {})
-        return self._control("runs.start_run", model, body=body)
+        token = token or f"once-{os.urandom(12).hex()}"
+        body = {"token": token} | ({"reason": reason} if reason else {})
+        with _once(token, f"tidegate train {model}"):
+            return self._control("runs.start_run", model, body=body)
 
     def runs(
         self, model: str, limit: int | None = None, after: str | None = None, *, status: str | None = None
@@ -267,7 +269,8 @@ class Client:
 
     def reproduce(self, model: str, number: int, token: str) -> dict[str, Any]:
         """Start making a version again, once for each token: {run, repeated}."""
-        return self._control("runs.start_reproduction", model, str(number), body={"token": token})
+        with _once(token, f"tidegate reproduce {model} {number}"):
+            return self._control("runs.start_reproduction", model, str(number), body={"token": token})
 
     def reproduction(self, model: str, run_id: str) -> dict[str, Any]:
         """What came of a run that made a version again: {run, reproduction}."""
@@ -314,7 +317,8 @@ class Client:
         )
 
     def end_rollout(self, model: str, reason: str) -> dict[str, Any]:
-        """End the rollout that is under way: {changed, route, serves, entry, rollout}."""
+        """End the rollout that is under way, or the run that has none yet: {changed, route, serves, entry, rollout,
+        run}."""
         return self._control("rollouts.end_rollout", model, body={"reason": reason})
 
     # What is served
@@ -663,6 +667,18 @@ _RETRIES = _Retry(
     retry_after_max=LONGEST_ASKED_PAUSE_SECONDS,
 )
 _TIMEOUT = urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS)
+
+
+@contextmanager
+def _once(token: str, command: str) -> Iterator[None]:
+    """Where nobody knows whether a request took effect, the next step names the command that repeats it."""
+    try:
+        yield
+    except (UnavailableError, PlatformError) as error:
+        if token not in error.next_step:
+            again = f"send it again with its idempotency token, and one run starts: {command} --token {token}"
+            error.next_step = f"{error.next_step}; {again}" if error.next_step else again
+        raise
 
 
 def _ca_certs() -> str:

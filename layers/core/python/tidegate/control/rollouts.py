@@ -23,5 +23,5 @@ def show_rollout(call: Call, at: At) -> Answer:
 
 @reads(approvals.EndRollout)
 def end_rollout(call: Call, at: At, request: approvals.EndRollout) -> Answer:
-    more = {"versions": at.registry, "rollouts": at.rollouts, "workflow": at.workflow}
+    more = {"runs": at.registry, "versions": at.registry, "rollouts": at.rollouts, "workflow": at.workflow}
     return acted(call, at, request, approvals.end, **more)

@@ -171,7 +171,7 @@ CONTROL = _table(
         (*_PAGE, "status"),
     ),
     Route("rollouts.show_rollout", "GET /models/{model}/rollouts/{run}", _ALL, "Show a run's rollout."),
-    Route("rollouts.end_rollout", "POST /models/{model}/rollout/end", _OPERATOR, "End the rollout under way."),
+    Route("rollouts.end_rollout", "POST /models/{model}/rollout/end", _OPERATOR, "End the rollout or run under way."),
     # These two not under /models/{model}, which viewers may GET: the * of an IAM policy does not stop at a slash.
     Route(
         "captures.list_captures",

@@ -88,10 +88,19 @@ class RegistrySettings(Settings):
 
 @dataclass(frozen=True, slots=True)
 class LedgerSettings(Settings):
-    """functions/register, close_failed: the registry, and the ledger of what is served."""
+    """functions/register: the registry, and the ledger of what is served."""
 
     registry_table: str
     ledger_table: str
+
+
+@dataclass(frozen=True, slots=True)
+class CloseFailedSettings(Settings):
+    """functions/close_failed: the same, and the state machine that starts runs."""
+
+    registry_table: str
+    ledger_table: str
+    release_state_machine: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from tidegate.domain.registry.ledger import LedgerEntry
 from tidegate.domain.registry.route import Route
-from tidegate.domain.registry.run import RUN_FACTS, CandidateRun, Lease, Run, RunError, RunStatus
+from tidegate.domain.registry.run import RUN_FACTS, CandidateRun, Lease, Run, RunError, RunStatus, held
 from tidegate.domain.registry.version import Version, VersionStatus
 from tidegate.domain.rollout.changes import RouteChange
 from tidegate.domain.rollout.rollout import Rollout, Step, VersionNote
@@ -248,12 +248,7 @@ class InMemoryRegistry:
     def _demand_lease(self, model: str, run_id: str, now: datetime) -> None:
         lease = self._leases.get(model)
         if lease and lease.run_id != run_id and lease.until > now:
-            raise ConflictError(
-                f"run {lease.run_id} of {lease.holder} has held the release of {model} since "
-                f"{lease.since.isoformat()}; its "
-                f"lease lasts until {lease.until.isoformat()} and may be extended",
-                next_step=f"wait until it is over, or end its rollout: tidegate rollout {model}",
-            )
+            raise held(lease)
 
     def _noted(self, rollout: Rollout, note: VersionNote, changed: dict[int, Version]) -> dict[int, Version]:
         facts: dict[str, Any] = {"status": note.status} if note.status else {}

@@ -21,7 +21,11 @@ LATEST = 20  # rollouts: a model has one release at a time, so one that is under
     type=click.Choice(["promoted", "end"]),
     help="What --follow waits for: the promotion, or the end of the probation after it (default).",
 )
-@click.option("--end", is_flag=True, help="End the current rollout. The champion then answers all requests.")
+@click.option(
+    "--end",
+    is_flag=True,
+    help="End the rollout under way, or the run without one. The champion then answers all.",
+)
 @click.option("--reason", metavar="TEXT", help="The reason. Recorded in the ledger with your name.")
 @pass_tool
 def rollout(
@@ -59,6 +63,12 @@ def _newest(tool: Tool, model: str) -> str:
     """The run of the rollout that is under way, or else of the last one."""
     listed = tool.client.rollouts(model, LATEST)
     if not listed:
+        lease = tool.client.model(model)["under_way"]["lease"]
+        if lease:
+            raise NotFoundError(
+                f"{model} has no rollout yet: run {lease['run_id']} is under way",
+                next_step=f"look at the run: tidegate runs {model} {lease['run_id']}",
+            )
         raise NotFoundError(f"{model} has no rollout yet", next_step=f"train a version: tidegate train {model} --wait")
     return str(next((each for each in listed if not each["ended_at"]), listed[0])["run_id"])
 

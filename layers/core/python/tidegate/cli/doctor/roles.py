@@ -160,6 +160,7 @@ _NEEDED = (
     ("catalog", "s3:GetObject", lambda at, model: f"{at.data}/{DATASETS}{model}/x"),
     ("control", "states:StartExecution", lambda at, _: at.release),
     ("control", "s3:PutObject", lambda at, model: f"{at.data}/{DATASETS}{model}/x"),
+    ("close_failed", "states:StartExecution", lambda at, _: at.release),
     ("retrain", "states:StartExecution", lambda at, _: at.release),
     ("monitor", "s3:GetObject", lambda at, model: f"{at.captures}/{FEEDBACK}model={model}/x"),
 )

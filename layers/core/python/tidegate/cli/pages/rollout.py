@@ -201,7 +201,9 @@ def rollout_ended(out: "Console", model: str, answer: Document) -> None:
     """What ending by hand did, and what answers now."""
     ended = answer["rollout"]
     if not answer["changed"]:
-        out.print(f"{model}: nothing to end; no rollout is under way")
+        out.print(f"{model}: nothing to end; no release is under way")
+    elif answer.get("run"):
+        out.print(f"{model}: run {answer['run']['run_id']} is ended; the model can be trained again", soft_wrap=True)
     else:
         out.print(f"{model}: the rollout of version {ended['version']} is ended")
     if answer["serves"]:

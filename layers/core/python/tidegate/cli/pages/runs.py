@@ -53,6 +53,8 @@ def run(out: "Console", found: Document) -> None:
         "token": found["token"],
     }
     show.facts(out, facts)
+    if found["status"] == "requested":
+        out.print("it starts by itself; one that cannot be started is closed within minutes")
     if found["candidates"]:
         out.print()
         candidates(out, found["candidates"], found["selected"])

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any, ClassVar
 
 from tidegate.kernel.documents import StoredForm
+from tidegate.kernel.errors import ConflictError
 
 
 class RunStatus(StrEnum):
@@ -54,6 +55,7 @@ class CandidateRun:
 
 
 APPLIED = "applied its spec"
+ENDED = "Ended"  # name of the error of a run that somebody ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,3 +135,14 @@ class Lease:
     holder: str
     since: datetime
     until: datetime
+
+
+def held(lease: Lease) -> ConflictError:
+    """The lease is another run's."""
+    since, until = (moment.isoformat(timespec="seconds") for moment in (lease.since, lease.until))
+    return ConflictError(
+        f"run {lease.run_id} of {lease.holder} has held the release of {lease.model} since {since}; its lease lasts "
+        f"until {until} and may be extended",
+        next_step=f"wait until it is over: tidegate runs {lease.model} {lease.run_id}; or have an operator end it: "
+        f'tidegate rollout {lease.model} --end --reason "..."',
+    )

@@ -8,6 +8,7 @@ from typing import Any
 
 from tidegate.domain.registry.ledger import Cause
 from tidegate.domain.registry.route import Route
+from tidegate.domain.registry.run import ENDED, Run, RunError, RunStatus
 from tidegate.domain.registry.version import Version
 from tidegate.domain.rollout import changes, rollout
 from tidegate.domain.rollout.changes import RouteChange
@@ -16,7 +17,7 @@ from tidegate.kernel.errors import ConflictError, NotFoundError, UnavailableErro
 from tidegate.kernel.prefixes import RunFile
 from tidegate.messages import RunRef
 from tidegate.ports.platform import Clock
-from tidegate.ports.registry import Artifacts, Models, RouteReader, Routes, Versions, Workflow
+from tidegate.ports.registry import Artifacts, Models, RouteReader, Routes, Runs, Versions, Workflow
 from tidegate.ports.rollout import RolloutReader, Rollouts
 from tidegate.steps.conflicts import twice
 from tidegate.steps.pages import Asked, by_run, chosen, page, walked
@@ -161,20 +162,22 @@ def end(
     *,
     actor: str,
     models: Models,
+    runs: Runs,
     versions: Versions,
     rollouts: Rollouts,
     routes: Routes,
     workflow: Workflow,
     clock: Clock,
 ) -> dict[str, Any]:
-    """End by hand the rollout that is under way: a version on its way in leaves, a promoted one serves alone.
+    """End by hand the release that is under way: a version on its way in leaves, a promoted one serves alone. A run
+    without a version is closed, and the model's lease is free.
 
-    Without one nothing changes. The execution finds the rollout ended when it looks next; one that waits for an
+    Without one nothing changes. The execution finds rollout or run ended when it looks next; one that waits for an
     approval is woken.
 
     Raises:
         NotFoundError: no such model.
-        ConflictError: rollout or route were changed by others, twice.
+        ConflictError: rollout or route were changed by others, twice; or the run became a version just now.
         UnavailableError: recorded, but the execution was not woken; the same request again wakes it.
     """
     models.model(model)
@@ -192,16 +195,35 @@ def end(
         return step, step.change.route if step.change else route, step.rollout != found
 
     step, route, changed = twice(ended)
+    closed = None if changed else _closed(model, Cause(clock.now(), actor, body.reason), runs, rollouts)
     if step:
         _wake(step.rollout, workflow)
     change: RouteChange | None = step.change if step else None
     return {
-        "changed": changed,
+        "changed": changed or closed is not None,
         "route": view(route),
         "serves": view(changes.shares(route)) if route else [],
         "entry": view(change.entry) if change else None,
         "rollout": _summary(step.rollout, route) if step else None,
+        "run": {"run_id": closed.run_id, "status": closed.status.value} if closed else None,
     }
+
+
+def _closed(model: str, cause: Cause, runs: Runs, rollouts: Rollouts) -> Run | None:
+    """The run that held the model's lease without a rollout: ended, and its lease free. None when there is none."""
+    lease = rollouts.lease(model)
+    if lease is None or lease.until <= cause.at:
+        return None
+    stage = runs.run(model, lease.run_id).stage
+    error = RunError(ENDED, f"{cause.actor} ended it: {cause.reason}", stage)
+    run = runs.fail(model, lease.run_id, error, cause.at)
+    if run.status is RunStatus.ACCEPTED:
+        raise ConflictError(
+            f"run {run.run_id} has just become version {run.version} of {model}, whose rollout begins in a moment",
+            next_step=f'end that: tidegate rollout {model} --end --reason "..."',
+        )
+    rollouts.free(model, run.run_id)
+    return run
 
 
 def _wake(found: Rollout, workflow: Workflow) -> None:

@@ -1,17 +1,24 @@
-"""Close a run whose execution ended by a fault, and end its rollout, with a sentence that people understand."""
+"""Close a run whose execution ended by a fault, and end its rollout, with a sentence that people understand.
+
+A run that is recorded and not started has no execution whose end could be noticed: who recorded it may be dead, or its
+start was refused. So each record leads here, too.
+"""
 
 import json
 import re
+from datetime import timedelta
 
 from tidegate.domain.registry.run import RunError, RunStatus
-from tidegate.messages import ClosedRun, CloseFailedTask
+from tidegate.messages import ClosedRun, CloseFailedTask, RunRef
 from tidegate.ports.platform import Clock
-from tidegate.ports.registry import Models, Routes, Runs, Versions
+from tidegate.ports.registry import Models, Routes, Runs, Versions, Workflow
 from tidegate.ports.rollout import Rollouts
 from tidegate.steps.rollout.rollout import abandon
 
 ABORTED = "Aborted"  # somebody stopped the execution; Step Functions names no error
 TIMED_OUT = "States.Timeout"
+NOT_STARTED = "NotStarted"
+START_WITHIN = timedelta(minutes=10)
 ROLLOUT = "rollout"  # the stage of a run that is closed as accepted
 _MAX_MESSAGE = 1_000
 _SENTENCES = {  # by what Lambda and Step Functions call it, not what our code raised
@@ -27,6 +34,7 @@ _SENTENCES = {  # by what Lambda and Step Functions call it, not what our code r
     "States.Runtime": "could not be run as its state machine describes",
     "Lambda.TooManyRequestsException": "waited too long for a free function",
     ABORTED: "was stopped by hand",
+    NOT_STARTED: f"could not be started within {START_WITHIN / timedelta(minutes=1):.0f} minutes; train again",
 }
 _REQUEST_ID = re.compile(r"^RequestId: \S+ (?:Error: )?")
 
@@ -70,6 +78,38 @@ def close_failed(
     rollouts.free(model, run_id)
     recorded = run.error or fault
     return ClosedRun(status=run.status.value, error=recorded.name, message=recorded.message)
+
+
+def start_recorded(
+    ref: RunRef,
+    *,
+    models: Models,
+    runs: Runs,
+    versions: Versions,
+    routes: Routes,
+    rollouts: Rollouts,
+    workflow: Workflow,
+    clock: Clock,
+) -> ClosedRun | None:
+    """Start a run that is recorded, whoever else does; close it when it cannot be started within `START_WITHIN`.
+
+    Raises:
+        NotFoundError: there is no such run.
+        Exception: it cannot be started now; call again.
+    """
+    run = runs.run(ref.model, ref.run_id)
+    if run.status is not RunStatus.REQUESTED:
+        return None
+    try:
+        workflow.start(ref.model, ref.run_id)
+    except Exception as error:  # whatever it is, nobody else would start or close the run
+        if clock.now() - run.requested_at < START_WITHIN:
+            raise
+        task = CloseFailedTask(run=ref, error=NOT_STARTED, cause=str(error))
+        return close_failed(
+            task, models=models, runs=runs, versions=versions, routes=routes, rollouts=rollouts, clock=clock
+        )
+    return None
 
 
 def explain(error: str, cause: str, stage: str) -> RunError:
