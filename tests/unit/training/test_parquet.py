@@ -162,6 +162,30 @@ def test_int96_moments_keep_their_microseconds_and_years() -> None:
     assert of(read(data))["us"] == cells(COLUMNS["us"])
 
 
+def _days(*years: int) -> pa.Array:
+    return pa.array(
+        np.array([f"{year:05}-03-01" for year in years], dtype="datetime64[D]").astype(np.int32), pa.date32()
+    )
+
+
+@pytest.mark.parametrize("year", [0, -5, 10_000, 90_000])
+def test_a_time_of_another_year_than_1_to_9999_is_named(year: int) -> None:
+    for kind in (pa.date32(), pa.timestamp("s"), pa.timestamp("us")):
+        said = refusal(written(pa.table({"n": [1, 2], "at": _days(2013, year).cast(kind)})))
+        assert "a.parquet: at: has the time " in said, kind
+        assert f"{year:05}-03-01T00:00:00.000000 in row 2; give times of the years 1 to 9999" in said or year < 10_000
+
+
+def test_a_time_that_no_microseconds_reach_is_named() -> None:
+    data = written(pa.table({"at": pa.array([0, 2**62], pa.timestamp("ms"))}))
+    assert "in row 2; give times of the years 1 to 9999" in refusal(data)
+
+
+def test_a_time_of_the_year_0_in_csv_is_named() -> None:
+    with pytest.raises(DatasetInvalidError, match="years 1 to 9999"):
+        PandasReader().read({"a.csv": b"at\n2013-01-01\n0000-12-31\n"})
+
+
 def test_each_type_is_one_of_five() -> None:
     found = {name: kind.value for name, kind in read(written(pa.table(COLUMNS))).types.items()}
     numbers = {"half", "single", "double", "money", "wide", "null"}

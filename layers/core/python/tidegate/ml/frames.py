@@ -60,6 +60,7 @@ _TOP_LENGTH = 40
 _INTEGERS = 2**63
 _EXACT_INTEGERS = 2.0**53  # beyond, float64 skips integers
 _MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?( ?(Z|[+-]\d{2}:?\d{2}))?)?")
+_FIRST, _LAST = np.datetime64("0001-01-01", "us"), np.datetime64("9999-12-31T23:59:59.999999", "us")
 _COMPATIBLE = {ColumnType.INTEGER, ColumnType.NUMBER}
 
 
@@ -503,6 +504,11 @@ def _canonical(name: str, raw: pd.DataFrame, how: _How) -> tuple[pd.DataFrame, d
         if kind == "unknown":
             found = f"values of kind {series.iloc[0]}"
             faults.append(Fault(f"{name}: {column}", f"holds {found}; give numbers, truth values, texts or times"))
+            continue
+        if kind == "time" and (beyond := (series < _FIRST) | (series > _LAST)).any():
+            row = int(beyond.to_numpy().argmax())
+            found = f"{series.to_numpy()[row]} in row {row + 1:,}"
+            faults.append(Fault(f"{name}: {column}", f"has the time {found}; give times of the years 1 to 9999"))
             continue
         columns[column], types[column] = series, None if kind == "empty" else ColumnType(kind)
     if faults:
