@@ -24,6 +24,7 @@ class Clock:
         self._offset_s = 0.0
         self._skipped: deque[tuple[float, float]] = deque(maxlen=_MOST_SKIPPED)
         self._moved = threading.Condition()
+        self._waits: dict[object, tuple[float, Callable[[], bool]]] = {}
 
     @property
     def offset_s(self) -> float:
@@ -64,10 +65,21 @@ class Clock:
 
     def wait(self, seconds: float, running: Callable[[], bool] = lambda: True, poll_s: float = 0.1) -> bool:
         """Waits until `seconds` have passed on this clock; False when `running` said no before that."""
-        deadline = self.time() + seconds
+        deadline, one = self.time() + seconds, object()
         with self._moved:
-            while (left := deadline - self.time()) > 0:
-                if not running():
-                    return False
-                self._moved.wait(min(left, poll_s))
+            self._waits[one] = (deadline, running)
+            try:
+                while (left := deadline - self.time()) > 0:
+                    if not running():
+                        return False
+                    self._moved.wait(min(left, poll_s))
+            finally:
+                del self._waits[one]
         return True
+
+    def waiting(self) -> int:
+        """How many wait for a later time than this clock shows."""
+        with self._moved:
+            waits = list(self._waits.values())
+        now = self.time()
+        return sum(deadline > now and running() for deadline, running in waits)

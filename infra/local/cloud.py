@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -65,6 +66,8 @@ log = logging.getLogger(__name__)
 ACCOUNT, REGION = "123456789012", "us-east-1"
 STATE_FILE = "local.json"
 _TICK_S = 1.0
+_PATIENCE_S = 60.0
+_REST_LOOK_S = 0.5
 _MOST_PUBLISHED = 10_000  # notifications of a topic
 _SETTLE_S = 10.0  # before the last save, for what is under way
 _INLINE_BYTES = 64 * 1024  # of an object's content, where nothing is kept
@@ -170,7 +173,7 @@ class LocalCloud:
             cloud._start(runtime_dir, on_progress, developer_policy, event_retry_waits_s, concurrency)
             if state_dir is not None:
                 cloud._state_dir = state_dir
-                cloud._control = Control(cloud.status, cloud.advance)
+                cloud._control = Control(cloud.status, partial(cloud.advance, patience_s=_PATIENCE_S))
                 cloud._closing.callback(cloud._control.close)
                 cloud._write_state(state_dir)
                 cloud._closing.callback(cloud._remove_state, state_dir)
@@ -300,9 +303,14 @@ class LocalCloud:
         config = self.host.config(self._function_name(function))
         self.host.add(replace(config, clock_skew_s=float(seconds)))
 
-    def advance(self, seconds: float) -> None:
+    def advance(self, seconds: float, *, patience_s: float = 0.0) -> None:
         """Moves the clock ahead: schedules fire in their order, alarms are evaluated. In state machines Wait states and
-        waits before a retry end, and tasks that wait for their token's answer time out."""
+        waits before a retry end, and tasks that wait for their token's answer time out.
+
+        Args:
+            patience_s: how long the clock stands at each schedule and alarm until what is at work has come to an end or
+                to a wait of its own. Once that was not long enough, it does not stand any more.
+        """
         with self._moving:
             self.bus.next_due()  # learns of new schedules, so that they count from before the jump
             end = self.clock.time() + seconds
@@ -312,7 +320,10 @@ class LocalCloud:
                     break
                 self.clock.move_to(due)
                 self._tick()
+                if not self._rests(patience_s):
+                    patience_s = 0.0
             self.clock.move_to(end)
+            self._rests(patience_s)
         if self._state_dir is not None:
             self._write_state(self._state_dir)
 
@@ -790,6 +801,21 @@ class LocalCloud:
         self.bus.fire_due()
         self.firehose.tick()
         self.alarms.evaluate_due()
+
+    def _rests(self, within_s: float) -> bool:
+        """Whether, within so many seconds, every state machine waits for the clock or has ended, and what follows from
+        tables, events and log lines has been done. Requests of users do not count."""
+        deadline = time.monotonic() + within_s
+        while within_s > 0:
+            left = max(deadline - time.monotonic(), 0.0)
+            if not (self.streams.drain(left) and self.host.drain(left, requests=False)):
+                return False
+            if len(self._machines.running()) <= self.clock.waiting():
+                return True
+            if left == 0.0:
+                return False
+            time.sleep(_REST_LOOK_S)
+        return False
 
     def _put_event(self, bus: str, event: Mapping[str, Any]) -> None:
         self.bus.route(bus, event)

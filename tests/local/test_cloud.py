@@ -115,6 +115,23 @@ def test_a_wait_state_ends_when_the_clock_is_moved_past_it(cloud: LocalCloud) ->
     assert finished(cloud, started["executionArn"])["status"] == "SUCCEEDED"
 
 
+def test_a_patient_clock_stands_still_until_what_fell_due_has_been_done(cloud: LocalCloud) -> None:
+    states, began = cloud.client("stepfunctions"), cloud.clock.time()
+
+    def waiting(**given: Any) -> str:
+        started = states.start_execution(stateMachineArn=cloud.outputs["MachineArn"], input=json.dumps(given))
+        assert reached(cloud, started["executionArn"], "WaitStateEntered")
+        return str(started["executionArn"])
+
+    later, due = waiting(wait=86_400), waiting(wait=90, do="sleep", seconds=1.5)
+    cloud.advance(3_600, patience_s=60)
+    described = states.describe_execution(executionArn=due)
+    assert described["status"] == "SUCCEEDED"
+    assert described["stopDate"].timestamp() - began < 300
+    assert cloud.clock.time() - began >= 3_600
+    states.stop_execution(executionArn=later)
+
+
 def test_a_wait_counts_from_when_its_state_was_entered(cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who has seen in the history that it waits may move the clock, however slow the interpreter's thread is."""
     original = SecondsPath._get_wait_seconds
