@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -114,6 +115,24 @@ def clock(ahead: str | None, *, as_json: bool) -> int:
         document = _asked("POST", f"/clock?seconds={float(found[1]) * _UNITS[found[2]]}")
     shown = {name: document[name] for name in ("clock", "clock_offset_s")}
     _answer(shown, f"{_moment(document)}, {_ahead(document['clock_offset_s'])}", as_json=as_json)
+    return 0
+
+
+def env() -> int:
+    """What other programs need, as lines for a shell: the keys of `developer`, and where AWS's APIs and the two of
+    Tidegate answer."""
+    state = local_stage.running()
+    if state is None or not state.get("ready"):
+        raise CommandError(f"no local cloud is up; {_START}")
+    urls = {f"TIDEGATE_{name.rpartition('-')[2].upper()}_URL": url for name, url in state["apis"].items()}
+    variables = {
+        **state["users"]["developer"],
+        "AWS_REGION": state["region"],
+        "AWS_DEFAULT_REGION": state["region"],
+        "AWS_ENDPOINT_URL": state["endpoint_url"],
+        **urls,
+    }
+    print("\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items()))
     return 0
 
 
@@ -285,7 +304,8 @@ def main(words: list[str]) -> int:
         "down": "save what it holds, and stop it",
         "status": "show where everything is, its clock and its memory; exit code 1 when it is not up",
         "reset": "stop it, and remove what it kept",
-        "clock": "show its clock, or move it ahead",
+        "clock": "show its clock, or move it ahead; work that falls due meanwhile is done first",
+        "env": 'print its keys and addresses for a shell: eval "$(scripts/local env)"',
     }
     for name, words_of_help in about.items():
         command = commands.add_parser(name, help=words_of_help, description=f"{words_of_help.capitalize()}.")
@@ -301,6 +321,8 @@ def main(words: list[str]) -> int:
         return 1
     options = parser.parse_args(words)
     try:
+        if options.command == "env":
+            return env()
         if options.command == "clock":
             return clock(options.ahead, as_json=options.json)
         return {"up": up, "down": down, "status": status, "reset": reset}[options.command](as_json=options.json)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,19 @@ def test_one_that_starts_is_not_up_yet(state: Path, capsys: pytest.CaptureFixtur
     (state / "local.json").write_text(json.dumps({"pid": os.getpid(), "users": {"developer": {}}, "ready": False}))
     assert local_command.main(["status", "--json"]) == 1
     assert json.loads(capsys.readouterr().out) == {"running": False, "starting": True}
+
+
+def test_env_has_keys_and_addresses_for_a_shell(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert local_command.main(["env"]) == 1
+    assert "no local cloud is up" in capsys.readouterr().err
+    users = {"developer": {"AWS_ACCESS_KEY_ID": "AKIA1", "AWS_SECRET_ACCESS_KEY": "a/$b"}}  # pragma: allowlist secret
+    about = {"pid": os.getpid(), "ready": True, "users": users, "region": "us-east-1", "endpoint_url": "http://x:1"}
+    apis = {"tidegate-dev-serving": "http://x:2", "tidegate-dev-control": "http://x:3"}
+    (state / "local.json").write_text(json.dumps(about | {"apis": apis}))
+    assert local_command.main(["env"]) == 0
+    shown = 'printf "%s\\n" "$AWS_SECRET_ACCESS_KEY" "$AWS_ENDPOINT_URL" "$TIDEGATE_SERVING_URL"'
+    done = subprocess.run(["bash", "-c", capsys.readouterr().out + shown], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["a/$b", "http://x:1", "http://x:2"]
 
 
 def test_the_clock_never_moves_back(capsys: pytest.CaptureFixture[str]) -> None:

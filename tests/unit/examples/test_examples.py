@@ -6,6 +6,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from examples.bikes import build_dataset as bikes
 from examples.diabetes import build_dataset as diabetes
 from examples.digits import build_dataset as digits
 from examples.mortgage import build_dataset as mortgage
@@ -18,7 +19,7 @@ from tidegate.ml.frames import PandasFrame, PandasReader
 from tidegate.spec.model import ModelSpec
 
 FOLDER = Path(__file__).resolve().parents[3] / "examples"
-BUILDERS = {"mortgage": mortgage, "diabetes": diabetes, "digits": digits}
+BUILDERS = {"bikes": bikes, "mortgage": mortgage, "diabetes": diabetes, "digits": digits}
 
 
 def path(name: str) -> Path:
@@ -84,7 +85,9 @@ def test_the_builder_says_what_it_wrote_and_where_it_is_from(
 ) -> None:
     monkeypatch.setattr("sys.argv", ["build_dataset.py", str(tmp_path / "rows.csv")])
     builder.main()
-    assert (tmp_path / "rows.csv").read_bytes() == builder.build()
+    written = tmp_path / "rows.csv"
+    written = written / "summer.csv" if written.is_dir() else written
+    assert written.read_bytes() == builder.build()
     said = capsys.readouterr().out
     assert "rows.csv" in said
     assert "licence: " in said
@@ -106,3 +109,14 @@ def test_a_writer_of_digits_wrote_each_of_them_about_equally_often() -> None:
     assert (len(table), *written.shape) == (1_797, 14, 10)
     assert written.min().min() >= 9
     assert written.max().max() <= 15
+
+
+def test_the_bikes_are_those_of_2011_in_the_units_they_were_measured_in() -> None:
+    table = bikes.hours()
+    assert len(table) == 8_645
+    assert table["rentals"].sum() == 1_243_103  # as UCI has for 2011
+    assert (table["rentals"] == table["casual"] + table["registered"]).all()
+    assert table["started"].iloc[[0, -1]].tolist() == ["2011-01-01 00:00:00", "2011-12-31 23:00:00"]
+    july = table[table["month"] == "July"]["temperature"]
+    assert 25 < july.mean() < 29
+    assert set(table["month"]) > {month for months in bikes.PERIODS.values() for month in months}
