@@ -1,8 +1,9 @@
 """Random cells through every reader: each gives the value that `kernel/values` says, or a fault where it says one.
 
-Numbers, truth values and categories are drawn, valid and odd ones alike, and read as the cells of a dataset, of a batch
-in S3, of `tidegate predict --input` and of MLflow's CSV. Beside them stand pandas' defaults, and Tidegate's reading of
-datasets that do not say how they are read.
+Numbers, truth values, categories and times are drawn, valid and odd ones alike, and read as the cells of a dataset, of
+a batch in S3, of `tidegate predict --input` and of MLflow's CSV: half of the files with a decimal comma and a format of
+times that are declared. Beside them stand pandas' defaults, and Tidegate's reading of datasets that do not say how they
+are read.
 """
 
 import csv
@@ -11,8 +12,10 @@ import math
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from datetime import date
 from typing import Any, cast
 
+import numpy as np
 import pandas as pd
 
 from tidegate.cli.inputs import from_csv
@@ -22,16 +25,19 @@ from tidegate.domain.data.dataset import GUESSED, RULES, Reading
 from tidegate.domain.serving.contract import Contract, FeatureContract, Kind
 from tidegate.formats import mlflow_protocol
 from tidegate.kernel.errors import DatasetInvalidError
+from tidegate.kernel.expressions.times import seconds_of
 from tidegate.kernel.values import MISSING, NotAValueError, read
 from tidegate.ml.batches import rows_of
 from tidegate.ml.frames import PandasReader
 
-SUMMARY = "random numbers, truth values and categories through every reader: how many are read otherwise"
+SUMMARY = "random numbers, truth values, categories and times through every reader: how many are read otherwise"
 CELLS, QUICK_CELLS = 10_000, 2_000
 WORDS = ("unknown", "-999")  # that people declare to mean missing
 FAULT = "a fault"
 COLUMNS = 50  # of one file, which has one row: each column is judged by its one cell
-KINDS: tuple[Kind, ...] = ("numeric", "integer", "boolean", "categorical")
+KINDS: tuple[Kind, ...] = ("numeric", "integer", "boolean", "categorical", "time")
+PLAIN = Reading(RULES, WORDS)
+EUROPEAN = Reading(RULES, WORDS, decimal=",", time_format="%d/%m/%Y")
 _ODD = (
     *MISSING,
     *WORDS,
@@ -54,38 +60,50 @@ _ODD = (
 )
 
 Cells = Sequence[tuple[Kind, str]]
-Reader = Callable[[Cells], list[Any]]
+Reader = Callable[[Cells, Reading], list[Any]]
 
 
 def drawn(count: int, chance: random.Random) -> list[tuple[Kind, str]]:
     """So many cells: a kind and a text."""
 
-    def text() -> str:
-        match chance.randrange(5):
+    def text(kind: Kind) -> str:
+        match chance.randrange(7):
             case 0:
-                return chance.choice(_ODD)
+                found = chance.choice(_ODD)
             case 1:
-                return str(chance.randint(-(10**6), 10**6))
+                found = str(chance.randint(-(10**6), 10**6))
             case 2:
-                return repr(chance.uniform(-1e3, 1e3))
+                found = repr(chance.uniform(-1e3, 1e3))
             case 3:
-                return f"{chance.choice(('', '+', '-'))}{chance.randint(0, 99)}.{chance.choice(('', '0', '5', '25'))}"
+                found = f"{chance.choice(('', '+', '-'))}{chance.randint(0, 99)}.{chance.choice(('', '0', '5', '25'))}"
+            case 4:
+                found = repr(chance.uniform(-1e3, 1e3)).replace(".", ",")
+            case 5 if kind != "categorical":  # which is refused where each cell is a time
+                day = date(chance.randint(1900, 2100), chance.randint(1, 12), chance.randint(1, 28))
+                found = chance.choice((day.isoformat(), f"{day.day}/{day.month}/{day.year:04}"))
             case _:
-                return "".join(chance.choices("aB0. ,\"'-_é", k=chance.randint(1, 6))).strip() or "x"
+                found = "".join(chance.choices("aB0. ,\"'-_é", k=chance.randint(1, 6))).strip() or "x"
+        return found
 
-    return [(chance.choice(KINDS), text()) for _ in range(count)]
+    return [(kind, text(kind)) for kind in chance.choices(KINDS, k=count)]
 
 
-def expected(cells: Cells) -> list[Any]:
+def expected(cells: Cells, reading: Reading) -> list[Any]:
     """What the one reader of values says."""
 
     def one(kind: Kind, text: str) -> Any:
         try:
-            return read(kind, text, ("", *WORDS))
+            found = read(kind, text, ("", *WORDS), decimal=reading.decimal, time_format=reading.time_format)
         except NotAValueError:
             return FAULT
+        return _moment(found) if kind == "time" else found
 
     return [one(kind, text) for kind, text in cells]
+
+
+def _moment(text: Any) -> Any:
+    """Seconds since 1970, as the contract takes a time, or the fault that it finds."""
+    return None if text is None else FAULT if (found := seconds_of(text)) is None else found
 
 
 def _named(cells: Cells) -> list[tuple[str, tuple[Kind, str]]]:
@@ -100,15 +118,20 @@ def _csv(cells: Cells) -> bytes:
     return out.getvalue().encode()
 
 
-def _contract(cells: Cells) -> Contract:
+def _contract(cells: Cells, said: Reading) -> Contract:
     features = tuple(FeatureContract(name, kind) for name, (kind, _) in _named(cells))
-    return Contract("m", "regression", features, missing_words=("", *WORDS))
+    words = said.missing_words
+    return Contract(
+        "m", "regression", features, missing_words=words, decimal=said.decimal, time_format=said.time_format
+    )
 
 
-def _dataset(reading: Reading) -> Reader:
-    def dataset(cells: Cells) -> list[Any]:
+def _dataset(always: Reading | None = None) -> Reader:
+    """By the declared reading, or always by the same."""
+
+    def dataset(cells: Cells, said: Reading) -> list[Any]:
         kinds: dict[str, str] = {name: kind for name, (kind, _) in _named(cells)}
-        frame = PandasReader().read({"a.csv": _csv(cells)}, reading, kinds)
+        frame = PandasReader().read({"a.csv": _csv(cells)}, always or said, kinds)
         table = frame.table(kinds, as_text=[name for name, kind in kinds.items() if kind == "categorical"])
         found = {name: _value(kind, table[name][0]) for name, kind in kinds.items()}
         # What training refuses by the type of the column.
@@ -124,31 +147,34 @@ def _value(kind: str, cell: Any) -> Any:
     """Of a table's column: what is no number there is a fault of the checks that follow."""
     if kind == "categorical":
         return str(cell) or None
+    if isinstance(cell, np.datetime64):
+        return None if np.isnat(cell) else int(cell.astype("datetime64[s]").astype(np.int64))
     if isinstance(cell, str):
         return FAULT if cell else None
     if math.isnan(cell):
         return None
-    return FAULT if math.isinf(cell) or (kind == "boolean" and cell not in {0, 1}) else float(cell)
+    return FAULT if kind == "time" or math.isinf(cell) or (kind == "boolean" and cell not in {0, 1}) else float(cell)
 
 
-def batch(cells: Cells) -> list[Any]:
+def batch(cells: Cells, said: Reading) -> list[Any]:
     """A part of a file in S3."""
-    data, contract = _csv(cells), _contract(cells)
+    data, contract = _csv(cells), _contract(cells, said)
     part = Part(0, "a.csv", "", data.index(b"\n") + 1, len(data), 0, 1)
     rows = rows_of("csv", part, len(data), contract, ids=(), fetch=lambda start, stop: data[start:stop])
     return _judged(cells, {name: rows.given[name].value(0, kind) for name, (kind, _) in _named(cells)})
 
 
-def predict(cells: Cells) -> list[Any]:
+def predict(cells: Cells, said: Reading) -> list[Any]:
     """`tidegate predict --input`."""
-    features = [{"name": feature.name, "kind": feature.kind} for feature in _contract(cells).features]
-    served = {"features": features, "missing_words": ["", *WORDS]}
+    features = [{"name": feature.name, "kind": feature.kind} for feature in _contract(cells, said).features]
+    written = {"decimal": said.decimal, "time_format": said.time_format}
+    served = {"features": features, "missing_words": ["", *WORDS]} | written
     return _judged(cells, from_csv(served, _csv(cells).decode()).instances[0])
 
 
-def invocations(cells: Cells) -> list[Any]:
+def invocations(cells: Cells, said: Reading) -> list[Any]:
     """MLflow's protocol."""
-    request = mlflow_protocol.read_csv(_csv(cells), lambda: _contract(cells).cells, max_instances=1)
+    request = mlflow_protocol.read_csv(_csv(cells), lambda: _contract(cells, said).cells, max_instances=1)
     return _judged(cells, request.instances[0])
 
 
@@ -158,11 +184,13 @@ def _judged(cells: Cells, row: Mapping[str, Any]) -> list[Any]:
 
 def _instance(kind: str, value: Any) -> Any:
     """A text where none is wanted is refused by the contract, and so is what is beyond all numbers."""
+    if kind == "time":
+        return _moment(value)
     wrong = isinstance(value, str) and kind != "categorical"
     return FAULT if wrong or (isinstance(value, float) and math.isinf(value)) else value
 
 
-def defaults(cells: Cells) -> list[Any]:
+def defaults(cells: Cells, _: Reading) -> list[Any]:
     """`pandas.read_csv` without options."""
     row = pd.read_csv(io.BytesIO(_csv(cells))).iloc[0]
     plain = ["" if pd.isna(cell) else cell if isinstance(cell, str) else float(cell) for cell in row]
@@ -170,7 +198,7 @@ def defaults(cells: Cells) -> list[Any]:
 
 
 OURS: Mapping[str, Reader] = {
-    "dataset": _dataset(Reading(RULES, WORDS)),
+    "dataset": _dataset(),
     "batch": batch,
     "predict --input": predict,
     "MLflow's CSV": invocations,
@@ -178,16 +206,18 @@ OURS: Mapping[str, Reader] = {
 OTHERS: Mapping[str, Reader] = {"pandas.read_csv": defaults, "dataset before 0.2.0": _dataset(GUESSED)}
 
 
-def read_otherwise(reader: Reader, cells: Cells) -> list[tuple[Kind, str, Any, Any]]:
+def read_otherwise(
+    reader: Reader, cells: Cells, readings: Sequence[Reading] = (PLAIN, EUROPEAN)
+) -> list[tuple[Kind, str, Any, Any]]:
     """Cells that the reader takes for something else: kind, text, what it should be, what it is."""
     found: list[tuple[Kind, str, Any, Any]] = []
     for start in range(0, len(cells), COLUMNS):
-        some = cells[start : start + COLUMNS]
+        some, said = cells[start : start + COLUMNS], readings[start // COLUMNS % len(readings)]
         try:
-            got = reader(some)
+            got = reader(some, said)
         except DatasetInvalidError as error:
             got = [str(error)] * len(some)
-        wanted = expected(some)
+        wanted = expected(some, said)
         found += [(*cell, want, have) for cell, want, have in zip(some, wanted, got, strict=True) if want != have]
     return found
 

@@ -346,6 +346,12 @@ def test_decimal_commas_and_times_are_read_as_declared_and_else_named() -> None:
     assert day.endswith("are not times; write YYYY-MM-DD, or give --time-format %d/%m/%Y")
 
 
+def test_a_text_that_would_mean_missing_elsewhere_makes_no_column_of_times() -> None:
+    reading = Reading(RULES, time_format="%d/%m/%Y")
+    frame = PandasReader().read({"a.csv": b"word\nnull\nNA\n"}, reading, {"word": "categorical"})
+    assert frame.table(["word"])["word"].tolist() == ["null", "NA"]
+
+
 def test_days_that_may_be_months_are_named_with_both_formats() -> None:
     (hint,) = read(b"day\n03/04/2013\n05/06/2013\n").hints()
     assert "may be day and month or month and day" in hint

@@ -64,15 +64,13 @@ def read(
     if kind == "categorical":
         return None if text in missing else text
     stripped = text.strip(_BLANKS)
-    if text in missing or stripped in MISSING:
-        return None
+    if text in missing or stripped in MISSING or _is_declared(stripped, missing, decimal):
+        return None  # -999.0 is the -999 that was declared
     if kind == "time":
         return _in_iso(text, time_format) if time_format else text
     if kind == "boolean" and (word := stripped.lower()) in TRUTHS:
         return TRUTHS[word]
     found = number(stripped, decimal)
-    if any(_declared(word, decimal) == found for word in missing):
-        return None  # -999.0 is the -999 that was declared
     return _truth(found) if kind == "boolean" else found
 
 
@@ -106,11 +104,17 @@ def time_format_problem(time_format: str) -> str:
     return ""
 
 
-@lru_cache
-def _declared(word: str, decimal: str) -> float | None:
-    """The number that a word for missing values is, if it is one."""
+def _is_declared(text: str, missing: Collection[str], decimal: str) -> bool:
+    """Whether it is a number that means missing, also with a point where a comma stands before decimals."""
+    words = {found for word in missing if (found := _number_of(word, decimal)) is not None}
+    return bool(words) and any(_number_of(text, each) in words for each in {decimal, "."})
+
+
+@lru_cache(4_096)
+def _number_of(text: str, decimal: str) -> float | None:
+    """The number that a text is, if it is one."""
     try:
-        return number(word, decimal)
+        return number(text, decimal)
     except NotAValueError:
         return None
 

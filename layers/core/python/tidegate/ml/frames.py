@@ -22,6 +22,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -536,7 +537,8 @@ def _by_kind(column: str, series: pd.Series, how: _How) -> tuple[str, pd.Series]
     series = series.mask(series.isin(how.reading.missing_words))
     if column in how.truths:
         with suppress(values.NotAValueError):
-            truths = {text: values.read("boolean", text) for text in series.dropna().unique()}
+            truth = partial(values.read, "boolean", decimal=how.reading.decimal)
+            truths = {text: truth(text) for text in series.dropna().unique()}
             return "boolean", series.map(truths).astype("boolean")
     return kind, series
 
@@ -573,7 +575,8 @@ def _number(series: pd.Series) -> tuple[str, pd.Series]:
 
 def _moments(series: pd.Series, time_format: str) -> pd.Series | None:
     if time_format:
-        spelt = {text: values.read("time", text, time_format=time_format) for text in series.dropna().unique()}
+        texts = series.dropna().unique()
+        spelt = {text: values.read("time", text, time_format=time_format) or text for text in texts}
         series = series.map(spelt)
     known = series.dropna()
     if not all(_MOMENT.fullmatch(value) for value in known.head(20)):
