@@ -951,6 +951,24 @@ def test_no_credentials_is_reported_in_a_line(run: Cli) -> None:
     assert run.err.splitlines()[0] == "error: there are no AWS credentials"
 
 
+def test_who_has_no_cloud_on_aws_reads_how_to_use_the_local_one(
+    run: Cli, flights: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path(".tidegate/local.json").unlink(missing_ok=True)
+    add = ("data", "add", "flights", flights, *SAID)
+    assert run(*add, "--region", "eu-west-1") == exits.NOT_ALLOWED
+    assert "next: start a local cloud with scripts/local up, and add --local; for AWS give a --profile" in run.err
+    Path(".tidegate").mkdir(exist_ok=True)
+    Path(".tidegate/local.json").write_text("{}")
+    for command in (add, ("status",), ("predict", "m", "--input", flights)):
+        assert run(*command, "--region", "eu-west-1") == exits.NOT_ALLOWED
+        assert "next: add --local for the local cloud of this folder; for AWS give a --profile" in run.err
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIA")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    assert run(*add) == exits.INVALID
+    assert "next: add --local for the local cloud of this folder; for AWS give --region" in run.err
+
+
 def test_an_unknown_profile_is_reported_in_a_line(run: Cli) -> None:
     assert run("data", "list", "--profile", "nope") == exits.INVALID
     assert "(nope)" in run.err

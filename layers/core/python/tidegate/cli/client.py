@@ -43,6 +43,7 @@ from urllib3.exceptions import (
 from urllib3.exceptions import TimeoutError as HTTPTimeoutError
 
 from tidegate import __version__
+from tidegate.cli.local_file import or_local
 from tidegate.domain.evaluation.documents import REPORT
 from tidegate.kernel import english, routes
 from tidegate.kernel.errors import (
@@ -811,7 +812,7 @@ def lacks(stage: str, region: str, parameter: str, *, local: bool, others: bool)
     """The fault that a parameter of a stage is not there; `others`: other parameters of the stage are."""
     state = "incomplete" if others else "not deployed"
     advice = f"deploy it {'again ' if others else ''}(npx cdk deploy --all -c stage={stage})"
-    elsewhere = "give another --stage, --region or --profile"
+    elsewhere = f"{or_local()}; on AWS give another --stage, --region or --profile"
     if local:
         advice = "start the local cloud again: scripts/local down, then scripts/local up"
         elsewhere = "give another --stage"
@@ -829,11 +830,12 @@ def aws_faults(*, local: bool = False) -> Iterator[None]:
     except (NoCredentialsError, PartialCredentialsError) as error:
         raise NotAllowedError(
             "there are no AWS credentials" if isinstance(error, NoCredentialsError) else f"{error}".rstrip("."),
-            next_step="give a --profile, set AWS_PROFILE, run `aws configure`, or use --local",
+            next_step=f"{or_local()}; for AWS give a --profile, set AWS_PROFILE, or run `aws configure`",
         ) from None
     except NoRegionError:
         raise InvalidInputError(
-            "there is no AWS region", next_step="give --region, set AWS_REGION, or add one to the profile"
+            "there is no AWS region",
+            next_step=f"{or_local()}; for AWS give --region, set AWS_REGION, or add one to the profile",
         ) from None
     except ClientError as error:
         raise _aws_refusal(error) from None

@@ -27,7 +27,8 @@ from tidegate.cli.commands.runs import runs
 from tidegate.cli.commands.traffic import traffic
 from tidegate.cli.commands.train import train
 from tidegate.cli.commands.versions import versions
-from tidegate.cli.tool import STATE_FILE, Group, Tool
+from tidegate.cli.local_file import STATE_FILE
+from tidegate.cli.tool import Group, Tool
 from tidegate.kernel.errors import InvalidInputError, TidegateError
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from tidegate.cli.local_file import STATE_FILE, upwards
 from tidegate.kernel.documents import StoredForm
 from tidegate.kernel.errors import InvalidInputError, NotFoundError, TidegateError
 from tidegate.kernel.plain_text import escaped, one_line, shown
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from tidegate.cli.client import Client
     from tidegate.cli.doctor.stage import Stage
 
-STATE_FILE = ".tidegate/local.json"
 STATE = StoredForm("state file of the local cloud", renew="start the local cloud again")
 DEFAULT_STAGE = "dev"
 LISTED = 50  # entries of a list, unless --limit says otherwise
@@ -235,7 +235,7 @@ class LocalState:
             NotFoundError: there is no file, or no such user.
             InvalidInputError: it is not a state file.
         """
-        path = _upwards(Path(name)) if name == STATE_FILE else Path(name)
+        path = upwards(Path(name)) if name == STATE_FILE else Path(name)
         start = "start the local cloud first: scripts/local up"
         try:
             document = STATE.read(path.read_text(encoding="utf-8"))
@@ -264,11 +264,6 @@ class LocalState:
             raise InvalidInputError(
                 f"{path} is not a state file of a local cloud: {error!r}", next_step=start
             ) from None
-
-
-def _upwards(name: Path) -> Path:
-    here = Path.cwd()
-    return next((folder / name for folder in (here, *here.parents) if (folder / name).is_file()), name)
 
 
 def _keep(context: click.Context, parameter: click.Parameter, value: object) -> None:
