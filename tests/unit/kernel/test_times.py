@@ -11,6 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.builders.fronts import computed_by_onnxruntime
+from tidegate.domain.data.dataset import ColumnType
 from tidegate.domain.serving.computed import columns
 from tidegate.domain.serving.contract import NO_TIME, TIMES_INPUT, ComputedContract, Contract, FeatureContract
 from tidegate.domain.serving.prediction import validate
@@ -18,6 +19,7 @@ from tidegate.kernel.errors import RequestInvalidError
 from tidegate.kernel.expressions.compile import compile_expression
 from tidegate.kernel.expressions.times import seconds_of
 from tidegate.kernel.table import Table, seconds
+from tidegate.ml.frames import PandasReader
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EXPRESSIONS = (
@@ -131,6 +133,28 @@ def test_a_rule_sees_of_a_request_what_the_columns_hold(due: datetime | None, se
 )
 def test_a_time_is_brought_to_utc_and_floored_to_its_second(text: str, utc: str) -> None:
     assert seconds_of(text) == (datetime.fromisoformat(utc).replace(tzinfo=UTC) - EPOCH).total_seconds()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2013-05-01",
+        "2013-05-01T17:30",
+        "2013-05-01 17:30:00.123456789Z",
+        "2013-05-01 17:30 Z",
+        "2013-05-01T17:30 -0500",
+        "20130501",
+        "2013-W18-3",
+        "2013-05-01T17",
+        "2013-05-01T17:30:00,5",
+        "2013-05-01T17:30+05",
+        "2013-05-01t17:30",
+    ],
+)
+def test_datasets_and_requests_take_the_same_spellings(text: str) -> None:
+    frame = PandasReader().read({"a.csv": f'at,n\n"{text}",1\n'.encode()})
+    moment = frame.period("at") if frame.types["at"] is ColumnType.TIME else None
+    assert (moment and moment[0].replace(microsecond=0).timestamp()) == seconds_of(text)
 
 
 @pytest.mark.parametrize("missing", ["allow", "reject"])

@@ -32,6 +32,7 @@ from tidegate.domain.data.dataset import DECLARED, ColumnProfile, ColumnType, Re
 from tidegate.formats.csv_records import BOM, records
 from tidegate.kernel import english, values
 from tidegate.kernel.errors import DatasetInvalidError, Fault
+from tidegate.kernel.expressions.times import SPELLING
 from tidegate.kernel.plain_text import text_faults
 from tidegate.kernel.table import Column, Table
 from tidegate.ml.parquet import ParquetFile, unreadable, written
@@ -60,7 +61,6 @@ _TOP = 5
 _TOP_LENGTH = 40
 _INTEGERS = 2**63
 _EXACT_INTEGERS = 2.0**53  # beyond, float64 skips integers
-_MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?( ?(Z|[+-]\d{2}:?\d{2}))?)?")
 _FIRST, _LAST = np.datetime64("0001-01-01", "us"), np.datetime64("9999-12-31T23:59:59.999999", "us")
 _COMPATIBLE = {ColumnType.INTEGER, ColumnType.NUMBER}
 
@@ -579,7 +579,7 @@ def _moments(series: pd.Series, time_format: str) -> pd.Series | None:
         spelt = {text: values.read("time", text, time_format=time_format) or text for text in texts}
         series = series.map(spelt)
     known = series.dropna()
-    if not all(_MOMENT.fullmatch(value) for value in known.head(20)):
+    if not all(SPELLING.fullmatch(value) for value in known.head(20)):
         return None
     times = pd.to_datetime(series, format="ISO8601", utc=True, errors="coerce")
     return _utc(times) if int(times.isna().sum()) == len(series) - len(known) else None

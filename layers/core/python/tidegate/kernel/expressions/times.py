@@ -1,19 +1,25 @@
 """The calendar of expressions, in whole seconds since 1970-01-01 UTC: one arithmetic for values, columns and graphs."""
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
 DAY = 86_400  # seconds
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_UNSAID = _EPOCH.replace(tzinfo=None)  # of times that do not say that they are UTC
+SPELLING = re.compile(
+    r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?( ?(Z|[+-]\d{2}:?\d{2}))?)?", re.ASCII
+)  # of times, in requests and in datasets
 FIRST_SECOND, LAST_SECOND = -62_135_596_800, 253_402_300_799  # of the years 1 and 9999
 
 
 def seconds_of(text: str) -> int | None:
-    """Whole seconds from 1970-01-01 in UTC to a moment in ISO 8601, fractions floored; None when it is none, or is
+    """Whole seconds from 1970-01-01 in UTC to a moment of the `SPELLING`, fractions floored; None when it is none, or
     before the year 1 or after 9999. A moment without an offset is one in UTC."""
+    if not SPELLING.fullmatch(text):
+        return None
     try:
-        at = datetime.fromisoformat(text)
+        at = datetime.fromisoformat(text[:11] + text[11:].replace(" ", ""))
     except ValueError:
         return None
     since = at - (_EPOCH if at.tzinfo else _EPOCH_UNSAID)
