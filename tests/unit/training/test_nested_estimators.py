@@ -15,7 +15,7 @@ from skl2onnx._supported_operators import sklearn_operator_name_map
 from sklearn.isotonic import IsotonicRegression
 from sklearn.utils import all_estimators
 
-from tests.unit.training.test_training import COMPUTED, export, few, spec
+from tests.builders.artifacts import COMPUTED, export, few, spec
 from tidegate.ml.frameworks.calibration import level_steps
 from tidegate.ml.frameworks.framework import build, estimator_class
 from tidegate.ml.graph import OPSETS
