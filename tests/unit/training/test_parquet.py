@@ -140,7 +140,7 @@ def ways() -> Iterator[dict[str, Any]]:
     for version, codec, dictionary in itertools.product(("1.0", "2.0"), CODECS, (True, False)):
         yield {"data_page_version": version, "compression": codec, "use_dictionary": dictionary}
     for version, (encoding, columns) in itertools.product(("1.0", "2.0"), NOT_DICTIONARY.items()):
-        encodings = dict.fromkeys(columns, encoding)
+        encodings = dict.fromkeys(sorted(columns), encoding)  # the name of a test is the same in every process
         yield {"data_page_version": version, "use_dictionary": False, "column_encoding": encodings}
     yield {"store_schema": False}
     yield {"row_group_size": 97, "data_page_size": 128, "write_page_checksum": True}
