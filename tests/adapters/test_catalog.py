@@ -33,9 +33,22 @@ def test_a_dataset_comes_back_as_it_was_described(catalog: Any) -> None:
 
 def test_describing_a_dataset_again_keeps_its_latest_version(with_dataset: Any) -> None:
     with_dataset.finish_version(READY)
-    with_dataset.put_dataset(replace(DATASET, owner="data team", time=None))
+    with_dataset.put_dataset(replace(DATASET, owner="data team", time=None), replaces=DATASET)
     dataset = with_dataset.dataset("flights")
     assert (dataset.owner, dataset.time, dataset.latest) == ("data team", None, READY.version)
+
+
+def test_of_two_who_describe_a_dataset_at_once_the_later_one_is_refused(with_dataset: Any) -> None:
+    ana = replace(DATASET, outcome=("arr_delay",), registered_by="ana", registered_at=AT + timedelta(minutes=1))
+    ben = replace(DATASET, owner="ben", registered_by="ben", registered_at=AT + timedelta(minutes=1))
+    with_dataset.put_dataset(ana, replaces=DATASET)
+    with_dataset.put_dataset(ana, replaces=DATASET)  # the same call again, whose answer was lost
+    for replaced in (DATASET, None):
+        with pytest.raises(ConflictError, match="described by somebody else"):
+            with_dataset.put_dataset(ben, replaces=replaced)
+    assert with_dataset.dataset("flights") == ana
+    with_dataset.put_dataset(ben, replaces=ana)
+    assert with_dataset.dataset("flights") == ben
 
 
 def test_a_finished_version_is_the_latest(with_dataset: Any) -> None:

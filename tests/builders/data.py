@@ -2,6 +2,9 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
 
 from tidegate.domain.data.dataset import (
     ColumnProfile,
@@ -44,3 +47,18 @@ READY = replace(
     time_to=AT,
     duplicate_rows=3,
 )
+
+
+def described_meanwhile(catalog: Any, monkeypatch: pytest.MonkeyPatch, **said: Any) -> None:
+    """Somebody else describes the dataset right after it is read for the first time from now on."""
+    read = catalog.dataset
+
+    def reading(name: str) -> Dataset:
+        found: Dataset = read(name)
+        monkeypatch.setattr(catalog, "dataset", read)
+        at = found.registered_at + timedelta(hours=1)
+        others = replace(found, registered_by="arn:aws:iam::1:user/eve", registered_at=at, **said)
+        catalog.put_dataset(others, replaces=found)
+        return found
+
+    monkeypatch.setattr(catalog, "dataset", reading)

@@ -19,6 +19,7 @@ from rich.console import Console
 
 from tests.builders.captures import capture
 from tests.builders.command_line import Cli, started
+from tests.builders.data import described_meanwhile
 from tests.builders.loopback import Loopback
 from tests.builders.reports import report_document
 from tests.builders.specs import spec_document, spec_text
@@ -29,6 +30,7 @@ from tidegate.cli.main import cli
 from tidegate.cli.pages import predict as predict_page
 from tidegate.cli.pages import report
 from tidegate.cli.tool import Group
+from tidegate.kernel.errors import ConflictError
 
 SAID = ["--origin", "nycflights13", "--licence", "CC0", "--owner", "ops@example.com", "--time", "departs_at"]
 
@@ -68,7 +70,8 @@ def test_on_a_terminal_bars_and_ticks_are_drawn_on_standard_error_alone(
 def test_what_others_wrote_does_not_act_on_the_terminal(run: Cli, server: Loopback, flights: str) -> None:
     assert run("data", "add", "flights", flights, *SAID) == exits.OK
     catalog = server.world.catalog
-    catalog.put_dataset(replace(catalog.dataset("flights"), owner="ops\x1b[2J\x9b31m\u202eroot"))
+    known = catalog.dataset("flights")
+    catalog.put_dataset(replace(known, owner="ops\x1b[2J\x9b31m\u202eroot"), replaces=known)
     assert run("data", "show", "flights") == exits.OK
     assert r"ops\x1b[2J\x9b31m\u202eroot" in run.out
     assert run("data", "show", "flights", "--json") == exits.OK
@@ -151,9 +154,18 @@ def test_a_protection_is_taken_away_by_consent_alone(
     assert run(*add) == exits.OK
     changed = server.world.catalog.dataset("flights")
     assert changed != before
-    server.world.catalog.put_dataset(before)
+    server.world.catalog.put_dataset(before, replaces=changed)
     assert run(*add, "--yes", "--json") == exits.OK
     assert replace(server.world.catalog.dataset("flights"), registered_at=changed.registered_at) == changed
+
+
+def test_yes_takes_away_no_protection_that_somebody_else_just_added(
+    run: Cli, server: Loopback, flights: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run("data", "add", "flights", flights, *SAID, "--outcome", "arr_delay") == exits.OK
+    described_meanwhile(server.world.catalog, monkeypatch, outcome=("arr_delay", "air_time"))
+    assert run("data", "add", "flights", flights, "--not-outcome", "arr_delay", "--yes") == exits.OK
+    assert server.world.catalog.dataset("flights").outcome == ("air_time",)
 
 
 class _Terminal(io.StringIO):
@@ -346,6 +358,29 @@ def test_all_specs_are_applied_or_none_also_when_the_cloud_finds_the_fault(run: 
     assert run("model", "apply", "good.yaml", "leaky.yaml") == exits.OK
     assert [line.partition(":")[0] for line in run.out.splitlines()] == ["first", "second"]
     assert "applied" in run.out
+
+
+def test_a_fault_at_the_second_spec_says_what_is_applied_and_what_is_not(
+    run: Cli, server: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("first", "second", "third"):
+        Path(f"{name}.yaml").write_text(spec_text(name=name))
+    registry = server.world.registry
+    applied = registry.apply
+
+    def apply(spec: Any, **about: Any) -> bool:
+        if spec.name == "second":
+            raise ConflictError("somebody else applied a spec at the same time")
+        return applied(spec, **about)
+
+    monkeypatch.setattr(registry, "apply", apply)
+    specs = ("first.yaml", "second.yaml", "third.yaml")
+    assert run("model", "apply", *specs) != exits.OK
+    assert "second.yaml is not applied, first.yaml already: the same command again applies the rest" in run.err
+    assert [header.name for header in registry.models()] == ["first"]
+    monkeypatch.setattr(registry, "apply", applied)
+    assert run("model", "apply", *specs) == exits.OK
+    assert [header.name for header in registry.models()] == ["first", "second", "third"]
 
 
 def test_two_files_of_one_model_are_refused_before_anything_is_sent(run: Cli, server: Loopback) -> None:

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from tests.builders.control_api import DESCRIPTION, World, event
+from tests.builders.data import described_meanwhile
 from tests.builders.reports import ANA
 from tests.builders.specs import spec_document, spec_text
 from tests.context import CONTEXT
@@ -116,6 +117,27 @@ def test_another_description_keeps_the_latest_version_and_names_who_changed_it(w
         "MIT",
         "arn:aws:iam::1:user/bo",
     )
+
+
+def test_a_spec_with_endless_faults_is_answered_with_some_of_them(world: World) -> None:
+    unknown = {f"parameter_{place}": 1 for place in range(8_000)}
+    candidate = {"estimator": "sklearn.ensemble.RandomForestClassifier", "parameters": unknown}
+    answer = world.call("PUT", "/models/flight-delay", spec_text(candidates=[candidate]))
+    assert answer.status == 422
+    assert answer.body["detail"].startswith("8,000 faults")
+    assert len(answer.body["errors"]) == 501
+    assert answer.body["errors"][-1] == {"path": "", "problem": "7,500 more faults are not listed"}
+    assert len(json.dumps(answer.body)) < 1_000_000
+
+
+def test_of_two_descriptions_at_once_the_later_one_is_held_against_the_earlier_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.call("PUT", "/datasets/flights", DESCRIPTION)
+    described_meanwhile(world.catalog, monkeypatch, outcome=("arr_delay",))
+    answer = world.call("PUT", "/datasets/flights", DESCRIPTION | {"description": "another"})
+    assert (answer.status, [fault["path"] for fault in answer.body["errors"]]) == (428, ["outcome.arr_delay"])
+    assert world.catalog.dataset("flights").outcome == ("arr_delay",)
 
 
 def test_a_description_that_protects_less_is_refused_until_all_of_it_is_agreed_to(world: World) -> None:

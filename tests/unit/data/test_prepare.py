@@ -192,6 +192,30 @@ def test_excluded_periods_and_rows_without_an_answer_are_left_out_and_counted() 
     assert house.registry.run(ref.model, ref.run_id).exclusions == ("strike",)
 
 
+@pytest.mark.parametrize(("periods", "left_out"), [(0, 0), (1, 1)])
+def test_a_row_without_a_time_may_lie_in_an_excluded_period(periods: int, left_out: int) -> None:
+    columns = trips()
+    columns["at"][7] = None
+    house = house_with(columns)
+    start, end = datetime(2025, 1, 10, tzinfo=UTC), datetime(2025, 1, 20, tzinfo=UTC)
+    for _ in range(periods):
+        house.catalog.exclude(Exclusion("trips", "strike", start, end, "strike", "ana", start))
+    ref = house.request(spec(time=None, gate={"resample_by": "row"}))
+    house.prepare(ref)
+    assert plan_of(house, ref)["left_out"].get("excluded", 0) == left_out
+    used = np.concatenate([table[ROW] for table in tables(house, ref)])
+    assert (7 in used) is not bool(left_out)
+
+
+def test_a_row_without_the_time_of_the_spec_is_a_fault_whatever_is_excluded() -> None:
+    columns = trips()
+    columns["at"][7] = None
+    house = house_with(columns)
+    start, end = datetime(2025, 1, 10, tzinfo=UTC), datetime(2025, 1, 20, tzinfo=UTC)
+    house.catalog.exclude(Exclusion("trips", "strike", start, end, "strike", "ana", start))
+    assert "time.at: is missing in 1 row" in refused(house)
+
+
 def test_a_target_that_loses_many_rows_stops_the_training_with_counts_unless_the_spec_allows_them() -> None:
     columns = trips()
     columns["late"][:7] = [None] * 7

@@ -156,6 +156,16 @@ def test_a_steep_step_of_a_calibration_is_stretched_and_all_else_stays() -> None
     assert not moved[tried < -1].any()
 
 
+@pytest.mark.parametrize("odd", [2.0, 200.0, 2e6])
+def test_the_score_of_one_odd_row_does_not_flatten_a_calibration(odd: float) -> None:
+    scores = np.append(np.linspace(-2, 2, 41), [-odd, odd])
+    fitted = IsotonicRegression(out_of_bounds="clip").fit(scores, 1 / (1 + np.exp(-3 * np.clip(scores, -2, 2))))
+    tried = np.linspace(-2, 2, 401)
+    before = fitted.predict(tried)
+    level_steps(fitted)
+    assert np.abs(fitted.predict(tried) - before).max() < 1e-6
+
+
 def test_every_classifier_and_regressor_of_scikit_learn_is_offered_or_left_out_with_a_reason() -> None:
     every = {
         f"{each.__module__.split('._')[0]}.{name}" for kind in KINDS for name, each in all_estimators(type_filter=kind)

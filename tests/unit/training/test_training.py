@@ -175,6 +175,18 @@ def test_a_value_that_the_parameter_cannot_have_is_reported() -> None:
         export(Task.BINARY, chosen)
 
 
+@pytest.mark.parametrize("fault", [OSError(28, "No space left on device"), ModuleNotFoundError("No module named 'x'")])
+def test_a_fault_of_the_machine_is_not_put_down_to_the_candidate(
+    fault: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fit(*_: Any, **__: Any) -> None:
+        raise fault
+
+    monkeypatch.setattr("sklearn.tree.DecisionTreeClassifier.fit", fit)
+    with pytest.raises(type(fault)):
+        export(Task.BINARY, Candidate(estimator="sklearn.tree.DecisionTreeClassifier"))
+
+
 def test_scores_that_onnx_cannot_hold_are_refused() -> None:
     wanted, chosen = spec(Task.REGRESSION), candidate("sklearn.linear_model.Ridge")
     rows = table(Task.REGRESSION, 100, seed=1)

@@ -334,14 +334,22 @@ class DynamoCatalog:
     def __init__(self, table_name: str) -> None:
         self._table = Table(table_name)
 
-    def put_dataset(self, dataset: Dataset) -> None:
+    def put_dataset(self, dataset: Dataset, *, replaces: Dataset | None = None) -> None:
         """See ports.Catalog."""
+        names = ("registered_at", "registered_by")
+        values = {name: attribute(Dataset, name, getattr(replaces, name)) for name in names} if replaces else {}
+        when = " AND ".join(f"#{name} = :{name}" for name in values) or ABSENT
         sets = {
             each.name: attribute(Dataset, each.name, getattr(dataset, each.name))
             for each in fields(Dataset)
             if each.name != "latest"
         }
-        self._table.write(update(Partition.DATASETS, dataset.name, sets))
+        try:
+            self._table.write(update(Partition.DATASETS, dataset.name, sets, when=when, **values))
+        except RefusedError:
+            there = stored(self._table, Dataset, Partition.DATASETS, dataset.name)
+            if there is None or replace(there, latest=dataset.latest) != dataset:
+                raise ConflictError(f"dataset {dataset.name} was described by somebody else at the same time") from None
 
     def dataset(self, name: str) -> Dataset:
         """See ports.Catalog."""

@@ -7,9 +7,11 @@ from http import HTTPStatus
 from aws_lambda_powertools.event_handler import Response
 
 from tidegate.control.call import At
+from tidegate.kernel import english
 from tidegate.kernel.errors import (
     ArtifactRejectedError,
     ConflictError,
+    Fault,
     ForbiddenError,
     InvalidInputError,
     LedgerBrokenError,
@@ -23,6 +25,7 @@ from tidegate.steps.pages import first_names
 from tidegate.telemetry import logger
 
 RETRY_AFTER_SECONDS = 2
+MAX_FAULTS = 500  # listed in one answer, which has at most 6 MB
 
 
 def with_near_names(error: NotFoundError, path: Mapping[str, str], at: At) -> NotFoundError:
@@ -43,7 +46,10 @@ def refusal(error: Exception, request_id: str) -> Response[str]:  # noqa: PLR091
     match error:
         case InvalidInputError():
             status = HTTPStatus(error.status) if isinstance(error, RequestInvalidError) else None
-            listed = [fault.to_json() for fault in error.faults]
+            listed = [fault.to_json() for fault in error.faults[:MAX_FAULTS]]
+            if more := len(error.faults) - len(listed):
+                said = english.count(more, "more fault is not listed", "more faults are not listed")
+                listed.append(Fault("", said).to_json())
             status = status or HTTPStatus.UNPROCESSABLE_ENTITY
             return problem(request_id, status, error.summary, errors=listed, next_step=error.next_step)
         case NotFoundError():

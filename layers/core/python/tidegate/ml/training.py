@@ -255,10 +255,11 @@ def _name_in_order(graph: "onnx.GraphProto", names: dict[str, str], counts: Coun
 
 @contextmanager
 def _blamed_on(candidate: Candidate, what: str) -> Iterator[None]:
-    """Whatever the libraries raise is this candidate's failure, reported with its name and parameters."""
+    """Whatever the libraries raise is this candidate's failure, reported with its name and parameters; but no spec
+    fills a disk or removes a library."""
     try:
         yield
-    except TidegateError:
+    except (TidegateError, ImportError, OSError):
         raise
     except Exception as error:
         reason = " ".join(str(error).split())[:500]

@@ -13,8 +13,12 @@ if TYPE_CHECKING:  # numpy and pydantic stay off the import path of functions th
 class Catalog(Protocol):
     """Datasets, their versions and excluded periods."""
 
-    def put_dataset(self, dataset: Dataset) -> None:
-        """Create, or replace what people say of it; `latest` is left as it is."""
+    def put_dataset(self, dataset: Dataset, *, replaces: Dataset | None = None) -> None:
+        """Create it, or replace what people said of it before; `latest` is left as it is.
+
+        Raises:
+            ConflictError: somebody else described it in the meantime.
+        """
         ...
 
     def dataset(self, name: str) -> Dataset:

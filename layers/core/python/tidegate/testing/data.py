@@ -3,6 +3,7 @@
 import hashlib
 import threading
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from tidegate.domain.data.dataset import Dataset, DatasetStatus, DatasetVersion, Exclusion
 from tidegate.kernel.errors import ConflictError
@@ -18,10 +19,13 @@ class InMemoryCatalog:
         self._versions: dict[tuple[str, str], DatasetVersion] = {}
         self._exclusions: dict[tuple[str, str], Exclusion] = {}
 
-    def put_dataset(self, dataset: Dataset) -> None:
+    def put_dataset(self, dataset: Dataset, *, replaces: Dataset | None = None) -> None:
         with self._lock:
             known = self._datasets.get(dataset.name)
-            self._datasets[dataset.name] = replace(dataset, latest=known.latest if known else None)
+            dataset = replace(dataset, latest=known.latest if known else None)
+            if _revision(known) != _revision(replaces) and known != dataset:
+                raise ConflictError(f"dataset {dataset.name} was described by somebody else at the same time")
+            self._datasets[dataset.name] = dataset
 
     def dataset(self, name: str) -> Dataset:
         return found(self._datasets.get(name), f"dataset {name}")
@@ -94,3 +98,7 @@ class InMemoryDatasetFiles:
         sha256 = hashlib.sha256(data).hexdigest()
         self.objects[self.key(dataset, sha256)] = data
         return sha256
+
+
+def _revision(dataset: Dataset | None) -> tuple[datetime, str] | None:
+    return None if dataset is None else (dataset.registered_at, dataset.registered_by)

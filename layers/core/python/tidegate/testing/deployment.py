@@ -104,7 +104,8 @@ class InMemoryDeployment(InMemoryParts):
         """What people say of a dataset."""
         said = {"origin": "tests", "licence": "CC0-1.0", "owner": "tests", "pii": (), "outcome": (), "time": None}
         dataset = Dataset(name=name, registered_by=self.actor, registered_at=self.clock.now(), **said | about)
-        self.catalog.put_dataset(dataset)
+        known = next((each for each in self.catalog.datasets() if each.name == name), None)
+        self.catalog.put_dataset(dataset, replaces=known)
         return dataset
 
     def upload_dataset(self, name: str, *files: bytes) -> DatasetVersion:

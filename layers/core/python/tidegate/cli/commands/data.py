@@ -246,6 +246,9 @@ def _describe(tool: Tool, name: str, said: Mapping[str, Any], *, yes: bool) -> d
         except RequestInvalidError as error:
             if error.status != HTTPStatus.PRECONDITION_REQUIRED:
                 raise
+            now = tool.client.dataset(name)
+            if any(now.get(field) != known.get(field) for field in _FIELDS):
+                return _describe(tool, name, said, yes=yes)  # somebody else described it in the meantime
             _confirm(tool, error, yes=yes)
             agreed = [fault.path for fault in error.faults]
             answer = tool.client.describe_dataset(name, description | {"weaker": agreed})

@@ -8,7 +8,7 @@ import click
 
 from tidegate.cli.tool import Group, Part, Tool, listing, pass_tool, reading
 from tidegate.kernel import english
-from tidegate.kernel.errors import Fault, InvalidInputError, SpecInvalidError
+from tidegate.kernel.errors import Fault, InvalidInputError, SpecInvalidError, TidegateError
 
 if TYPE_CHECKING:
     from tidegate.spec.model import ModelSpec
@@ -164,14 +164,26 @@ def _demand_one_each(read: "dict[str, tuple[str, ModelSpec]]") -> None:
 
 
 def _sent(tool: Tool, read: "dict[str, tuple[str, ModelSpec]]", *, only_checked: bool = False) -> dict[str, Any]:
-    """The answers by file. Raises InvalidInputError with the faults of all files."""
+    """The answers by file. What is not `only_checked` ends at the first fault, and says what was applied before it.
+
+    Raises:
+        InvalidInputError: with the faults of all files.
+        TidegateError: the cloud did not take one.
+    """
     answers: dict[str, Any] = {}
     refused: list[tuple[str, InvalidInputError]] = []
     for path, (text, spec) in read.items():
         try:
             answers[path] = tool.client.apply_model(spec.name, text, only_checked=only_checked)
-        except InvalidInputError as error:
+        except TidegateError as error:
+            if answers and not only_checked:
+                done = english.listed(answers)
+                tool.say(f"{path} is not applied, {done} already: the same command again applies the rest")
+            if not isinstance(error, InvalidInputError):
+                raise
             refused.append((path, error))
+            if not only_checked:
+                break
     if refused:
         raise _joined(refused, "; nothing was applied" if only_checked else "")
     return answers

@@ -172,7 +172,10 @@ class _Findings:
             self.faults.append(Fault(f"time.{excluded.column or '?'}", problem))
             return
         time = self.table[excluded.column]
-        self._drop("excluded", np.any([period.contains(time) for period in excluded.periods], axis=0))
+        held = [period.contains(time) for period in excluded.periods]
+        if excluded.column != self.demands.time:  # else such rows are a fault anyway
+            held.append(_missing(time))  # a row without a time may be of any period
+        self._drop("excluded", np.any(held, axis=0))
 
     def drop_missing_target(self) -> None:
         if self.demands.target in self.table:

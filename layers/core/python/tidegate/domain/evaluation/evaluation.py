@@ -40,9 +40,9 @@ class Parity:
 
     `max_difference` is absolute, and relative for values beyond 1: |a - b| / max(1, |b|). Of a regression `of_spread`
     is judged in its place: the largest difference beyond what float32 rounds, as a share of `spread`, the standard
-    deviation of the rows' target, so that the target's unit changes nothing. Both are None for classes, and in
-    evaluations of regressions that older code wrote. `flips` counts rows on which the two give different labels; None
-    for a regression, which gives none.
+    deviation of the rows' target without its tails, so that neither its unit nor one huge value changes anything. Both
+    are None for classes, and in evaluations of regressions that older code wrote. `flips` counts rows on which the two
+    give different labels; None for a regression, which gives none.
     """
 
     rows: int

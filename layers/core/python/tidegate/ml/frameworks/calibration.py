@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from skl2onnx.common._container import ModelComponentContainer
     from skl2onnx.common._topology import Operator, Scope
 
-_STEEPEST = 32.0  # a rise by 1 takes at least 1/32 of the largest score: float32 scores are right to about 1e-6 of it
+_STEEPEST = 32.0  # a rise by 1 takes at least 1/32 of a usual score: float32 scores are right to about 1e-6 of it
+_USUAL = 4.0  # medians, unless all are smaller: one score of an odd row says nothing of those of others
 _AXIS = 1
 
 
@@ -24,15 +25,17 @@ def level_steps(fitted: IsotonicRegression) -> None:
 
     Where two scores lie next to each other, one step may rise by .1 within a millionth, and the last bits of a float32
     score decide how far up it is. A step that is too steep begins where it began and ends later; a step of .1 is
-    stretched by 1/320 of the largest score, far less than a calibration is exact to.
+    stretched by 1/320 of a usual score, or of its own if that is larger, far less than a calibration is exact to.
     """
     scores, first = np.unique(fitted.X_thresholds_.astype(np.float32), return_index=True)
     values = fitted.y_thresholds_[first]
-    slope = _STEEPEST / max(float(np.abs(scores).max()), float(np.finfo(np.float32).tiny))
+    sizes = np.abs(scores).astype(np.float64)
+    usual = max(float(min(_USUAL * np.median(sizes), sizes.max())), float(np.finfo(np.float32).tiny))
     knots = [(float(scores[0]), float(values[0]))]
     wanted = knots[0][1]
     for score, value in zip(scores[1:].tolist(), values[1:].tolist(), strict=True):
         at, reached = knots[-1]
+        slope = _STEEPEST / max(usual, abs(at))
         caught_up = float(np.float32(at + (wanted - reached) / slope))
         if at < caught_up < score:
             knots.append((caught_up, wanted))

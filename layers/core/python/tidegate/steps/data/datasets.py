@@ -33,6 +33,7 @@ from tidegate.kernel.fault_words import did_you_mean
 from tidegate.kernel.values import time_format_problem
 from tidegate.ports.data import Catalog, DatasetFiles
 from tidegate.ports.platform import Clock, Dispatcher
+from tidegate.steps.conflicts import twice
 from tidegate.steps.pages import Asked, by_name, page, walked
 from tidegate.steps.requests import Column, Document, Moment, Name, Sentence, Sha256, demand_unreserved, view
 
@@ -129,14 +130,32 @@ def describe_dataset(name: str, body: DescribeDataset, *, actor: str, catalog: C
         RequestInvalidError: the name is none, or is reserved; with status 428, it would protect the dataset less than
             the one before, and `weaker` does not agree to all of it.
         ForbiddenError: it is the dataset of a doctor that somebody else started.
+        ConflictError: others described it, twice.
     """
     _Named.read({"dataset": name})
-    try:
-        before = catalog.dataset(name)
-    except NotFoundError:
-        before = None
-    demand_unreserved(name, body.owner, made_by=before.registered_by if before else None, actor=actor)
-    described = Dataset(
+
+    def describe() -> tuple[Dataset, Dataset | None]:
+        try:
+            before = catalog.dataset(name)
+        except NotFoundError:
+            before = None
+        demand_unreserved(name, body.owner, made_by=before.registered_by if before else None, actor=actor)
+        described = _described(name, body, before, actor, clock.now())
+        if before:
+            _demand_consent(before, described, body.weaker)
+        if described != before:
+            described = replace(described, registered_by=actor, registered_at=clock.now())
+            catalog.put_dataset(described, replaces=before)
+        return described, before
+
+    described, before = twice(describe)
+    answer = {"dataset": view(described), "created": before is None, "changed": described != before}
+    return answer | {"warnings": _unknown_columns(described, catalog)}
+
+
+def _described(name: str, body: DescribeDataset, before: Dataset | None, actor: str, now: datetime) -> Dataset:
+    """As it would be: what no description says is as it was."""
+    return Dataset(
         name=name,
         origin=body.origin,
         licence=body.licence,
@@ -145,7 +164,7 @@ def describe_dataset(name: str, body: DescribeDataset, *, actor: str, catalog: C
         outcome=body.outcome,
         time=body.time,
         registered_by=before.registered_by if before else actor,
-        registered_at=before.registered_at if before else clock.now(),
+        registered_at=before.registered_at if before else now,
         latest=before.latest if before else None,
         description=body.description,
         missing=body.missing,
@@ -153,14 +172,6 @@ def describe_dataset(name: str, body: DescribeDataset, *, actor: str, catalog: C
         decimal=body.decimal,
         time_format=body.time_format,
     )
-    changed = described != before
-    if before:
-        _demand_consent(before, described, body.weaker)
-    if changed:
-        described = replace(described, registered_by=actor, registered_at=clock.now())
-        catalog.put_dataset(described)
-    answer = {"dataset": view(described), "created": before is None, "changed": changed}
-    return answer | {"warnings": _unknown_columns(described, catalog)}
 
 
 def _demand_consent(before: Dataset, after: Dataset, agreed: Collection[str]) -> None:

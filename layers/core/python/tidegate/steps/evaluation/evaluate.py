@@ -54,6 +54,7 @@ WARM_UP_ROWS = 50
 TIMED_ROWS = 500
 _BLOCK_ROWS = 4096  # rows scored at a time: bounds what the runtime holds for one call
 ROUNDED = 2.0**-16  # of a value: what a forest of 1,000 trees loses where float32 adds them up
+TAIL = 0.05  # of a target's rows, on each side: how far out they lie says nothing of its spread
 SCORE_PARTS = 20  # of the holdout, by quantiles of the candidate's scores
 CHAMPION_SCORES = "champion_scores"  # of the holdout: columns in the order of the candidate's classes
 _BASELINE, _CHAMPION, _FALLBACK = "baseline", "champion", "fallback"
@@ -518,10 +519,18 @@ def _parity(scores: Column, reference: bytes, target: Column, contract: Contract
         case "multiclass":
             flips = int((served.argmax(axis=1) != expected.argmax(axis=1)).sum())
         case "regression":
-            spread = float(np.std(target)) if np.ptp(target) else float(np.abs(target).max()) or 1.0
+            spread = _without_tails(target)
             beyond = float((apart - ROUNDED * size).max(initial=0.0))
             return Parity(len(served), largest, tolerance, None, spread, beyond / spread)
     return Parity(len(served), largest, tolerance, flips)
+
+
+def _without_tails(target: Column) -> float:
+    """The standard deviation of a target whose tails are drawn in to where they begin, so that one huge value does not
+    excuse wrong scores of all other rows; of one that is all but constant that of all rows, or its size."""
+    drawn_in = np.clip(target, *np.quantile(target, (TAIL, 1 - TAIL)))
+    found = float(np.std(drawn_in)) if np.ptp(drawn_in) else float(np.std(target)) if np.ptp(target) else 0.0
+    return found or float(np.abs(target).max()) or 1.0
 
 
 def _metrics(evaluation: Evaluation) -> dict[str, float]:
