@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.builders.batch import CONTRACT, FEATURES, Scorer, fallback_of
-from tidegate.domain.batch.batch import Part
+from tidegate.domain.batch.batch import Part, passed_names
 from tidegate.domain.batch.rows import Rows, inputs, suspects
 from tidegate.domain.serving import guard
 from tidegate.domain.serving.contract import (
@@ -208,6 +208,14 @@ def test_the_output_has_a_row_for_each_row_in_csv_and_in_parquet() -> None:
     ]
 
 
+def test_a_copied_column_takes_the_place_of_no_other_one() -> None:
+    text = b"label,input_label,distance,hour,origin\na,b,50,20,EWR\n"
+    rows = read(text, ids=("label", "input_label"))
+    said = batches.write("csv", 1, rows, answer_rows(answering(), rows), CONTRACT).decode().splitlines()
+    assert said[0].startswith("row,input_input_label,input_label,label,")
+    assert said[1].startswith("1,a,b,")
+
+
 def test_a_regression_has_the_ends_of_its_interval() -> None:
     contract = replace(CONTRACT, task="regression", classes=(), interval=PredictionInterval(0.9, 2.0))
     rows = read(b"id,distance,hour,origin\na,50,20,EWR\n")
@@ -287,3 +295,10 @@ def test_a_declared_word_among_texts_is_a_missing_value_that_the_contract_judges
     assert [rows.given["word"].value(row, "categorical") for row in range(3)] == ["x", None, "y"]
     assert not suspects(contract, rows).any()
     assert inputs(contract, rows, np.arange(3)).categorical.ravel().tolist() == ["x", "", "y"]
+
+
+def test_columns_that_are_copied_have_different_names_whatever_they_are_called() -> None:
+    names = ["label", "input_label", "flight", "probability_a", "input_input_label"]
+    found = passed_names(names)
+    assert found == ["input_input_input_label", "input_label", "flight", "input_probability_a", "input_input_label"]
+    assert passed_names(["input_id", "id"], {"id"}) == ["input_id", "input_input_id"]

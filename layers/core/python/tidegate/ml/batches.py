@@ -17,7 +17,7 @@ import numpy as np
 import orjson
 import pandas as pd
 
-from tidegate.domain.batch.batch import Format, Part, Source, passed_name
+from tidegate.domain.batch.batch import Format, Part, Source, passed_names
 from tidegate.domain.batch.rows import Answers, Given, Rows
 from tidegate.domain.serving.contract import Contract, FeatureContract
 from tidegate.formats.csv_records import BOM, records
@@ -346,8 +346,8 @@ def _seen(given: Given | None, row: int) -> str:
 
 def _columns(first_row: int, rows: Rows, found: Answers, contract: Contract) -> dict[str, pd.Series]:
     columns: dict[str, pd.Series] = {"row": pd.Series(np.arange(first_row, first_row + rows.count, dtype=np.int64))}
-    for name, passed in rows.ids.items():
-        columns[passed_name(name)] = pd.Series(passed)
+    for name, passed in zip(passed_names(rows.ids), rows.ids.values(), strict=True):
+        columns[name] = pd.Series(passed)
     numbers: dict[str, Column] = {"score": found.score}
     if contract.classes:
         columns["label"] = _labels(contract, found)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tidegate.cli.pages import pieces as show
 from tidegate.cli.pages.pieces import Document
-from tidegate.domain.batch.batch import OUTPUT_COLUMNS, passed_name
+from tidegate.domain.batch.batch import OUTPUT_COLUMNS, passed_names
 from tidegate.kernel.values import class_name
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def csv_of(whole: Document, described: Document, passed: Sequence[str]) -> str:
     columns = _columns(described)
     out = io.StringIO()
     lines = csv.writer(out, lineterminator="\n")
-    lines.writerow(["row", *(passed_name(name, _TAKEN) for name in passed), *columns])
+    lines.writerow(["row", *passed_names(passed, _TAKEN), *columns])
     for number, each in enumerate(whole["predictions"], 1):
         copied = [_cell(each["input"][name]) for name in passed]
         lines.writerow([number, *copied, *(_cell(_value(each, name)) for name in columns)])

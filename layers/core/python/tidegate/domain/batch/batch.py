@@ -33,9 +33,16 @@ MAX_RECORD_BYTES = 1 << 20
 OUTPUT_COLUMNS = frozenset({"row", "label", "score", "lower", "upper", "fallback", "unusual", "rule", "error"})
 
 
-def passed_name(name: str, taken: Collection[str] = OUTPUT_COLUMNS) -> str:
-    """What a column that is copied to the output is called there, beside those that Tidegate writes (`taken`)."""
-    return f"input_{name}" if name in taken or name.startswith("probability_") else name
+def passed_names(names: Collection[str], taken: Collection[str] = OUTPUT_COLUMNS) -> list[str]:
+    """What columns that are copied to the output are called there, each otherwise than those that Tidegate writes
+    (`taken`) and than one another."""
+    return [_passed_name(name, {*names} - {name} | {*taken}) for name in names]
+
+
+def _passed_name(name: str, taken: Collection[str]) -> str:
+    while name in taken or name.startswith("probability_"):
+        name = f"input_{name}"
+    return name
 
 
 @dataclass(frozen=True, slots=True)
