@@ -33,7 +33,7 @@ def test_a_name_given_twice_in_a_body_is_a_fault(world: World) -> None:
     request["body"] = json.dumps(DESCRIPTION)[:-1] + ', "owner": "somebody else"}'
     answer = world.send(request)
     assert (answer.status, world.call("GET", "/datasets/flights").status) == (400, 404)
-    assert "'owner' is given twice in one object; keep one" in answer.body["detail"]
+    assert answer.faults == [": 'owner' is given twice in one object; keep one"]
 
 
 def test_text_that_acts_on_a_terminal_is_a_fault_beside_the_others(world: World) -> None:
@@ -614,12 +614,12 @@ def test_an_unexpected_fault_is_a_500_that_does_not_show_its_inside(
     assert '"ServerErrors"' in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("body", ["{", "[" * 100_000, "\x00", "nul"])
+@pytest.mark.parametrize("body", ["", "{", "[" * 100_000, "[" * 65 + "]" * 65, "\x00", "nul", "NaN"])
 def test_a_body_that_is_not_json_is_a_400(world: World, body: str) -> None:
     assert world.call("PUT", "/datasets/flights", body).status == 400
 
 
-@pytest.mark.parametrize("body", ["", "null", "[]", "3", '"x"', "NaN"])
+@pytest.mark.parametrize("body", ["null", "[]", "3", '"x"', "[" * 64 + "]" * 64])
 def test_a_body_that_is_no_object_is_a_422(world: World, body: str) -> None:
     assert world.call("PUT", "/datasets/flights", body).status == 422
 

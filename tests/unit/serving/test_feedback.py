@@ -505,7 +505,7 @@ def test_a_pipe_is_read(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     import io
 
     monkeypatch.setattr("sys.stdin", io.StringIO(f"\ufeffoutcome,id\r\n1,{prediction()}\r\n"))
-    assert api.run("feedback", "-", "--model", "flight-delay") == exits.OK
+    assert api.run("feedback", "-", "--model", "flight-delay") == exits.OK, api.run.err
     assert [record["outcome"] for record in api.house.feedback.records] == ["1"]
 
 

@@ -75,7 +75,7 @@ def test_a_contract_with_a_part_missing_or_unknown_is_not_read(document):
         (b"{", 400, ""),
         (b'{"instances": [{}]} x', 400, ""),
         (b'\xff{"instances": []}', 400, ""),
-        (b"[" * 100_000, 400, None),
+        (b"[" * 100_000, 400, ""),
         (b'{"instances": [' + b"9" * 5000 + b"]}", 400, ""),
         (b"[]", 422, ""),
         (b"null", 422, ""),
@@ -83,7 +83,7 @@ def test_a_contract_with_a_part_missing_or_unknown_is_not_read(document):
         (b"{}", 422, "instances"),
         (b'{"instances": null}', 422, "instances"),
         (b'{"instances": {}}', 422, "instances"),
-        (b'{"instances": NaN}', 422, "instances"),
+        (b'{"instances": NaN}', 400, ""),
         (b'{"instances": []}', 422, "instances"),
         (b'{"instances": [{}, {}, {}, {}]}', 422, "instances"),
         (b'{"instances": [{}], "explain": true}', 422, "explain"),
@@ -128,7 +128,7 @@ def test_an_instance_without_the_object_around_it_is_shown_how_to_be_wrapped(bod
 
 
 def test_a_body_of_the_right_shape_is_handed_on_unchecked():
-    assert parse_request(b'{"instances": [{"a": NaN}, 3]}', max_instances=2).instances[1] == 3
+    assert parse_request(b'{"instances": [{"a": []}, 3]}', max_instances=2).instances[1] == 3
 
 
 documents = st.recursive(
@@ -146,7 +146,7 @@ def test_a_body_is_read_as_the_standard_library_reads_it(document, escaped):
         body = text.encode()
     except UnicodeEncodeError:
         return
-    assert repr(prediction.read_json(body)) == repr(json.loads(text))
+    assert repr(prediction.read_json(body, constants=True)) == repr(json.loads(text))
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_a_body_is_read_as_the_standard_library_reads_it(document, escaped):
     ],
 )
 def test_odd_json_is_read_as_the_standard_library_reads_it(text):
-    assert repr(prediction.read_json(text.encode())) == repr(json.loads(text))
+    assert repr(prediction.read_json(text.encode(), constants=True)) == repr(json.loads(text))
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1,]", "[01]", "[1] 2", '{"a" 1}', '"\t"', "\ufeff[]", "nul", "[" * 2_000])
@@ -169,7 +169,7 @@ def test_a_fault_is_reported_in_the_standard_librarys_words(text):
     try:
         json.loads(text)
     except RecursionError:
-        faults = ()
+        faults = ("it is nested too deeply; at most 64 levels are read",)
     except ValueError as error:
         faults = (str(error),)
     with pytest.raises(RequestInvalidError) as caught:
@@ -503,7 +503,7 @@ def test_a_routing_key_is_a_text_or_a_number_and_equal_numbers_are_one_key():
 
     assert key(b'"7"') == key(b"7") == key(b"7.0") == "7"
     assert (key(b"null"), key(b"0.5"), key(b'" a"')) == (None, "0.5", " a")
-    for wrong in (b"true", b"[]", b"{}", b"NaN", b"Infinity", b'""', b'"' + b"x" * 257 + b'"'):
+    for wrong in (b"true", b"[]", b"{}", b"1e999", b'""', b'"' + b"x" * 257 + b'"'):
         with pytest.raises(RequestInvalidError, match="routing_key"):
             key(wrong)
 

@@ -100,11 +100,11 @@ def is_json(text: str) -> bool:
 
 def _from_json(text: str) -> list[dict[str, Any]]:
     try:
-        document = _strict(text)
+        document = strict_json.read(text)
     except (ValueError, RecursionError) as error:
         lines = [line for line in text.splitlines() if line.strip()]
         try:
-            document = [_strict(line) for line in lines]
+            document = [strict_json.read(line) for line in lines]
         except (ValueError, RecursionError):
             raise InvalidInputError("the input is not valid JSON", [Fault("", str(error))]) from None
     if isinstance(document, dict):
@@ -112,13 +112,6 @@ def _from_json(text: str) -> list[dict[str, Any]]:
     if not isinstance(document, list):
         raise InvalidInputError("the input must be an array of objects")
     return document
-
-
-def _strict(text: str) -> Any:
-    def refuse(name: str) -> None:
-        raise ValueError(f"{name} is not JSON; use null for a missing value")
-
-    return strict_json.read(text, parse_constant=refuse)
 
 
 def from_csv(described: Mapping[str, Any], text: str) -> Rows:

@@ -11,9 +11,9 @@ from typing import Any, Generic, TypeVar
 
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 
-from tidegate.formats.http_api import caller_of
+from tidegate.formats.http_api import bytes_of, caller_of
 from tidegate.kernel import strict_json
-from tidegate.kernel.errors import NotFoundError, RequestInvalidError
+from tidegate.kernel.errors import Fault, NotFoundError, RequestInvalidError
 from tidegate.kernel.ids import NAME
 from tidegate.kernel.routes import Route
 from tidegate.kernel.settings import ControlSettings
@@ -56,9 +56,10 @@ class Call:
         """
         actor = caller_of(event.raw_event)
         try:
-            text = event.decoded_body or ""
-        except ValueError:
-            raise RequestInvalidError("the body is not UTF-8 text", status=HTTPStatus.BAD_REQUEST) from None
+            text = bytes_of(event.raw_event).decode()
+        except UnicodeDecodeError as error:
+            fault = Fault("", f"byte {error.start} cannot be decoded")
+            raise RequestInvalidError("the body is not valid UTF-8", [fault], status=HTTPStatus.BAD_REQUEST) from None
         for kind, name in path.items():  # a PUT makes a name, and its step says what is wrong with it
             if event.http_method != "PUT" and not re.fullmatch(NAMES[kind], name):
                 raise NotFoundError(
@@ -80,12 +81,7 @@ class Call:
     @property
     def body(self) -> object:
         """The decoded JSON body; raises RequestInvalidError (400)."""
-        try:
-            return strict_json.read(self.text or "null")
-        except strict_json.RepeatedNameError as error:
-            raise RequestInvalidError(f"the body is ambiguous: {error}", status=HTTPStatus.BAD_REQUEST) from None
-        except (ValueError, RecursionError) as error:
-            raise RequestInvalidError(f"the body is not valid JSON: {error}", status=HTTPStatus.BAD_REQUEST) from None
+        return strict_json.read_body(self.text.encode())
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,16 @@ def media_type(headers: Mapping[str, str], accepted: Sequence[str] = (JSON,)) ->
     raise RequestInvalidError(f"the body must be {wanted} in UTF-8", [fault], status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
 
 
+def bytes_of(event: Event) -> bytes:
+    """The body's bytes, whatever they are; raises RequestInvalidError (400) when the event has none that can be."""
+    text = event.get("body") or ""
+    try:
+        return base64.b64decode(text, validate=True) if event.get("isBase64Encoded") else text.encode()
+    except (binascii.Error, ValueError):  # half a surrogate pair is a ValueError too
+        fault = Fault("", "it is neither valid UTF-8 nor valid base64")
+        raise RequestInvalidError("the body cannot be decoded", [fault], status=HTTPStatus.BAD_REQUEST) from None
+
+
 def body_of(
     event: Event, headers: Mapping[str, str], limit: int, *, what: str, accepted: Sequence[str] = (JSON,)
 ) -> bytes:
@@ -78,11 +88,7 @@ def body_of(
         fault = Fault("content-encoding", f"is {encoding[:100]!r}", ("identity",))
         status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
         raise RequestInvalidError("the body must not be compressed", [fault], status=status)
-    text = event.get("body") or ""
-    try:
-        body = base64.b64decode(text, validate=True) if event.get("isBase64Encoded") else text.encode()
-    except (binascii.Error, ValueError):  # a half surrogate pair is a ValueError too
-        raise RequestInvalidError("the body cannot be decoded", status=HTTPStatus.BAD_REQUEST) from None
+    body = bytes_of(event)
     if len(body) > limit:
         raise RequestInvalidError(
             f"the body has {len(body):,} bytes; at most {limit:,} are accepted",

@@ -34,7 +34,7 @@ def read_request(body: bytes, *, max_instances: int) -> PredictionRequest:
         RequestInvalidError: 400 when the body is no JSON text in UTF-8, 422 when it is JSON of another shape. What a
             field may hold is not looked at.
     """
-    document = read_json(body)
+    document = read_json(body, constants=True)
     if not isinstance(document, dict):
         raise _misshapen(Fault("", f"the body is not an object{wrap_hint(document, _RECORDS)}", FORMATS))
     given = [name for name in FORMATS if name in document]

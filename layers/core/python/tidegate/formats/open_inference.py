@@ -97,7 +97,7 @@ def read_request(body: bytes, *, max_instances: int) -> tuple[PredictionRequest,
         RequestInvalidError: 400 when the body is no JSON text in UTF-8, 422 when it is JSON of another shape. What a
             feature may hold is not looked at.
     """
-    document = read_json(body)
+    document = read_json(body, constants=True)
     if not isinstance(document, dict):
         raise _misshapen(Fault("", f"the body is not an object with a list `inputs`{_as_tensors(document)}"))
     if not document.keys() & {"inputs", "outputs", "id", "parameters"} and (hint := _as_tensors(document)):

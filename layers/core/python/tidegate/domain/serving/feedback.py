@@ -5,7 +5,6 @@ A record keeps the outcome as it was reported. To compare it with `probabilities
 Standard library only: the function that takes reports starts quickly.
 """
 
-import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -99,12 +98,7 @@ def parse_report(body: bytes) -> Report:
     Raises:
         RequestInvalidError: 400 when the body is no JSON text in UTF-8, 422 when it is JSON of another shape.
     """
-    try:
-        document = strict_json.read(body.decode())
-    except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
-        known = isinstance(error, json.JSONDecodeError | strict_json.RepeatedNameError)
-        why = str(error) if known else "it is not UTF-8, or nested too deeply"
-        raise RequestInvalidError("the body is not valid JSON", [Fault("", why)], status=400) from None
+    document = strict_json.read_body(body)
     if not isinstance(document, dict):
         raise _misshapen(Fault("", f"the body is {_named(document)}, not an object with a list `feedback`"))
     if "feedback" not in document:

@@ -100,9 +100,10 @@ _OUTLINE = "".join(_KEPT.get(code, "x") for code in range(256)).encode()  # of a
 _LONG = b"0" * 19  # digits: only of so many is an integer that orjson, which has 64 bits for one, reads as a float
 
 
-def read_json(body: bytes) -> Any:
+def read_json(body: bytes, *, constants: bool = False) -> Any:
     """A body's JSON as the standard library reads it. orjson reads it first; what that refuses (a NaN, half a surrogate
-    pair, a fault) is the standard library's, and so is what may have a name twice in one object.
+    pair, a fault) is the standard library's, and so is what may have a name twice in one object. With `constants`, NaN
+    and the infinities are taken, which JSON has not.
 
     Raises:
         RequestInvalidError: 400 when the body is no JSON text in UTF-8, or has a name twice in one object.
@@ -115,16 +116,7 @@ def read_json(body: bytes) -> Any:
                 return document
     from tidegate.kernel import strict_json  # for bodies that are out of the ordinary
 
-    try:
-        return strict_json.read(body.decode())
-    except UnicodeDecodeError as error:
-        raise RequestInvalidError(
-            "the body is not valid UTF-8", [Fault("", f"byte {error.start} cannot be decoded")], status=400
-        ) from None
-    except RecursionError:
-        raise RequestInvalidError("the body is nested too deeply", status=400) from None
-    except ValueError as error:
-        raise RequestInvalidError("the body is not valid JSON", [Fault("", str(error))], status=400) from None
+    return strict_json.read_body(body, constants=constants)
 
 
 def _colons(body: bytes, outline: bytes) -> Iterator[int]:
