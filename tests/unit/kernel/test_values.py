@@ -12,6 +12,7 @@ from tidegate.kernel.values import (
     Cells,
     NotAValueError,
     class_name,
+    class_of,
     number,
     read,
     time_format_problem,
@@ -142,6 +143,27 @@ def test_a_format_that_does_not_name_a_day_cannot_be_declared(time_format: str, 
 
 def test_a_class_has_one_name() -> None:
     assert [class_name(value) for value in (True, 3, 3.0, 2.5, "3.0")] == ["true", "3", "3", "2.5", "3.0"]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "classes", "name"),
+    [
+        ("1.0", ("0", "1"), "1"),
+        (" 1", ("0", "1"), "1"),
+        ("1.0", ("1", "1.0"), "1.0"),
+        ("2.50", ("2.5", "3"), "2.5"),
+        ("True", ("false", "true"), "true"),
+        ("True", ("False", "True"), "True"),
+        (1, ("false", "true"), "1"),
+        (True, ("0", "1"), "true"),
+        ("one", ("0", "1"), "one"),
+        ("2.0", ("0", "1"), "2.0"),
+    ],
+)
+def test_an_outcome_is_the_class_that_a_target_spelt_so_would_have(
+    outcome: object, classes: tuple[str, ...], name: str
+) -> None:
+    assert class_of(outcome, classes) == name
 
 
 def test_a_declared_number_is_missing_however_it_is_spelt_but_in_texts_only_as_it_is_spelt() -> None:

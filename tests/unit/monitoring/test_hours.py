@@ -191,7 +191,7 @@ def test_decisions_are_right_or_wrong_by_the_name_of_their_class() -> None:
         record(5, label=True),
         record(6, label=True),
     ]
-    outcomes = {"p1": True, "p2": "true", "p3": "false", "p4": True, "p5": "maybe", "else": True}
+    outcomes = {"p1": True, "p2": "True", "p3": "false", "p4": True, "p5": "maybe", "else": True}
     found = counted(made, outcomes=outcomes)
     assert (found.usage["3"].right, found.usage["3"].wrong) == (1, 1)
     assert (found.usage["fallback"].right, found.usage["fallback"].wrong) == (0, 1)

@@ -126,6 +126,9 @@ def test_excluded_periods_are_half_open() -> None:
         (ColumnType.BOOLEAN, "true", 1.0),
         (ColumnType.INTEGER, 3, 3.0),
         (ColumnType.INTEGER, "3", 3.0),
+        (ColumnType.INTEGER, "3.0", 3.0),
+        (ColumnType.NUMBER, "2.50", 2.5),
+        (ColumnType.BOOLEAN, "True", 1.0),
         (ColumnType.NUMBER, 3.0, 3.0),
         (ColumnType.TEXT, 3, "3"),
         (ColumnType.TEXT, "a b", "a b"),
@@ -133,7 +136,7 @@ def test_excluded_periods_are_half_open() -> None:
 )
 def test_a_class_is_written_as_its_column_holds_it(kind: ColumnType, outcome: Any, cell: Any) -> None:
     recipe = replace(RECIPE, types=TYPES | {"late": kind})
-    found = taken((record(probabilities={"3": 0.5, "true": 0.25, "a b": 0.25}), outcome), recipe=recipe)
+    found = taken((record(probabilities={"3": 0.5, "true": 0.25, "a b": 0.25, "2.5": 0.0}), outcome), recipe=recipe)
     assert list(found.cells["late"]) == [cell]
 
 

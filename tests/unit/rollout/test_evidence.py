@@ -262,7 +262,7 @@ def labelled(outcome: Any, *captures: Capture, of: Rollout | None = None) -> tup
 
 @pytest.mark.parametrize(
     ("outcome", "loss"),
-    [(True, 0.04), (False, 0.64), ("true", 0.04), (1, None), (None, None), ("maybe", None)],
+    [(True, 0.04), (False, 0.64), ("true", 0.04), ("True", 0.04), (1, None), (None, None), ("maybe", None)],
 )
 def test_the_loss_of_a_class_is_the_square_of_what_its_probability_lacks(outcome: Any, loss: float | None) -> None:
     found = labelled(outcome, asked(**sure(true=0.8, false=0.2)))
@@ -273,8 +273,9 @@ def test_the_loss_of_a_class_is_the_square_of_what_its_probability_lacks(outcome
         assert found[0].candidate.requests == 0
 
 
-def test_of_many_classes_the_true_one_counts() -> None:
-    (look,) = labelled(3, asked(**{"predictions": sure(a=0.5)["predictions"]} | sure(**{"1": 0.7, "2": 0.2, "3": 0.1})))
+@pytest.mark.parametrize("outcome", [3, 3.0, "3", "3.0"])
+def test_of_many_classes_the_true_one_counts(outcome: Any) -> None:
+    (look,) = labelled(outcome, asked(**{"predictions": sure(a=0.5)["predictions"]} | sure(**{"1": 0.7, "2": 0.2, "3": 0.1})))
     assert look.candidate.loss_millionths == 810_000
 
 

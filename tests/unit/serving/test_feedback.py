@@ -504,9 +504,9 @@ def test_json_lines_keep_their_types_and_columns_are_named(api: Api) -> None:
 def test_a_pipe_is_read(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     import io
 
-    monkeypatch.setattr("sys.stdin", io.StringIO(f"\ufeffoutcome,id\r\n1,{prediction()}\r\n"))
-    assert api.run("feedback", "-", "--model", "flight-delay") == exits.OK, api.run.err
-    assert [record["outcome"] for record in api.house.feedback.records] == ["1"]
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(f"\ufeffoutcome,id\r\n1.0,{prediction()}\r\n".encode())))
+    assert api.run("feedback", "-", "--model", "flight-delay") == exits.OK
+    assert [record["outcome"] for record in api.house.feedback.records] == ["1.0"]
 
 
 def test_a_regressions_outcomes_are_numbers_and_others_are_named_by_line_before_anything_is_sent(

@@ -3,7 +3,7 @@
     read("numeric", "1e3"), read("boolean", "Yes"), read("categorical", "02134"), read("integer", "NA")
     read("numeric", "1,5", decimal=","), read("time", "31/12/2013", time_format="%d/%m/%Y")
     Cells({"zip": "categorical"}, missing={"", "unknown"}).column("zip", ["02134", "unknown"])
-    class_name(True), class_name(3.0)
+    class_name(True), class_name(3.0), class_of("1.0", {"0", "1"})
 
 A text is a value of its column's kind, nothing (None), or a fault. What a column is comes from the spec and from what
 people declared of their dataset, never from what happens to stand in it. Every reader of texts goes through this
@@ -35,6 +35,7 @@ DECIMALS = (".", ",")
 """What may stand before the decimals of a number."""
 
 _BLANKS = " \t"
+_OF_TRUTH = frozenset({"true", "false"})
 _DIRECTIVES = "YymbBdjHIpMSfz"  # of time formats, those that mean the same everywhere
 _OF_NUMBERS = frozenset("0123456789+-.eE")
 _COMMA_FOR_POINT = str.maketrans(",.", ".,")
@@ -186,3 +187,22 @@ def class_name(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def class_of(outcome: object, classes: Collection[str]) -> str:
+    """The name of the class that an outcome is, among the names of all; what is none of them keeps its own name.
+
+    A text is read as the column of a target in CSV is: "1.0" is the class 1 unless there is a class "1.0", and "True" is
+    true. But 1 is not true: a column of 1 and 0 has these classes.
+    """
+    name = class_name(outcome)
+    if name in classes:
+        return name
+    if name.lower() in _OF_TRUTH:
+        spelt = name.lower()
+    else:
+        try:
+            spelt = class_name(number(name.strip(_BLANKS)))
+        except NotAValueError:
+            return name
+    return spelt if spelt in classes else name

@@ -40,7 +40,7 @@ from tidegate.domain.serving.feedback import Outcomes
 from tidegate.domain.serving.reporters import Reports, tallied
 from tidegate.domain.serving.service_level import ServiceCounting, ServiceLevel
 from tidegate.kernel.documents import StoredForm
-from tidegate.kernel.values import class_name
+from tidegate.kernel.values import class_name, class_of
 
 SAMPLE_ROWS = 2_000
 _BLOCK_BYTES = 1 << 18  # of JSON, parsed and counted at a time: as many rows as stay in the processor's cache
@@ -305,7 +305,7 @@ class Counting:
         """An outcome that is no class of the version, or no number, is passed over; the profile counts it."""
         outcome = self._outcomes[prediction]
         if self._places:
-            return self._places.get(class_name(outcome))
+            return self._places.get(class_of(outcome, self._places))
         return float(outcome) if type(outcome) in _NUMBERS and abs(outcome) <= _LARGEST else None
 
     def _score(self, answers: Answers, place: int) -> tuple[float, ...]:

@@ -27,7 +27,7 @@ from tidegate.domain.serving.prediction import validate
 from tidegate.kernel import english
 from tidegate.kernel.errors import RequestInvalidError
 from tidegate.kernel.expressions.times import seconds_of
-from tidegate.kernel.values import class_name
+from tidegate.kernel.values import class_name, class_of, number
 
 # What fits into the memory of the functions that write and read the rows: as float64, 320 MB.
 MAX_ROWS = 2_000_000
@@ -218,18 +218,20 @@ class LabelledRows:
         except (RequestInvalidError, ValueError):
             return LeftOut.CONTRACT
         try:
-            if not self._fits(outcome, record["probabilities"]):
+            known = self._known(outcome, record["probabilities"] or {})
+            if known is None:
                 return LeftOut.OUTCOME
-            row[recipe.target] = _cell(outcome, recipe.types[recipe.target])
+            row[recipe.target] = _cell(known, recipe.types[recipe.target])
         except (OverflowError, ValueError):
             return LeftOut.OUTCOME
         return row
 
-    def _fits(self, outcome: Any, probabilities: Mapping[str, float] | None) -> bool:
-        """Whether it is a class that the answer gave a probability to; for a regression, whether it is a number."""
+    def _known(self, outcome: Any, probabilities: Mapping[str, float]) -> Any:
+        """The name of the class, if the answer gave it a probability; of a regression the number, if it is one."""
         if self._recipe.contract.task == "regression":
-            return type(outcome) in {int, float} and math.isfinite(outcome)
-        return class_name(outcome) in (probabilities or {})
+            return outcome if type(outcome) in {int, float} and math.isfinite(outcome) else None
+        name = class_of(outcome, probabilities)
+        return name if name in probabilities else None
 
 
 def _empty(kind: ColumnType) -> Any:
@@ -255,6 +257,8 @@ def _cell(value: Any, kind: ColumnType) -> float | str | None:
         return math.nan
     if kind is ColumnType.BOOLEAN and class_name(value) in _TRUTH:
         return _TRUTH[class_name(value)]
-    if kind not in {ColumnType.NUMBER, ColumnType.INTEGER} or (type(value) is str and str(int(value)) != value):
+    if kind not in {ColumnType.NUMBER, ColumnType.INTEGER} or (
+        type(value) is str and class_name(number(value)) != value
+    ):
         raise ValueError(f"{kind} column")
     return float(value)

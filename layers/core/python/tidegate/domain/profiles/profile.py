@@ -33,7 +33,7 @@ from tidegate.domain.serving.contract import MAX_NUMBER, Contract, FeatureContra
 from tidegate.kernel.documents import Document, StoredForm
 from tidegate.kernel.expressions.times import seconds_of
 from tidegate.kernel.table import Column, Table
-from tidegate.kernel.values import class_name
+from tidegate.kernel.values import class_name, class_of
 
 BINS = 10  # between the reference's smallest and largest value; what PSI thresholds are customarily set for
 MAX_CATEGORIES = 200
@@ -593,10 +593,10 @@ def _time_cell(value: Any) -> int:
 def _classes(layout: ColumnLayout, labels: Sequence[Any]) -> Counts:
     types = set(map(type, labels)) - {NoneType}
     if len(types) > 1 or types & {list, dict}:  # 1 and true are equal, but different classes
-        return _values(layout, [None if label is None else class_name(label) for label in labels])
+        return _values(layout, [None if label is None else class_of(label, layout.categories) for label in labels])
     often: Counter[str | None] = Counter()
     for label, number in Counter(labels).items():
-        often[None if label is None else class_name(label)] += number
+        often[None if label is None else class_of(label, layout.categories)] += number
     return _categories(layout, often)
 
 

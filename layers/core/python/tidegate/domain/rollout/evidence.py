@@ -35,7 +35,7 @@ from tidegate.domain.serving.capture import UNANSWERED
 from tidegate.domain.serving.feedback import Claim, outcomes_that_count, read_claim
 from tidegate.domain.serving.routing import COMPARED_ARMS, Arm, Why
 from tidegate.kernel.errors import NewerDocumentError, ScoringTimeoutError
-from tidegate.kernel.values import class_name
+from tidegate.kernel.values import class_of
 
 # How long labels wait for the capture of their prediction, which Firehose holds back for about a minute.
 CAPTURED_WITHIN = timedelta(minutes=10)
@@ -192,7 +192,7 @@ class Tally:
     def _loss(self, answer: Record, outcome: Any) -> float | None:
         """In [0, 1] for a classification; above 1 where a regression is off by more than its bound."""
         if answer["probabilities"]:
-            given: float | None = answer["probabilities"].get(class_name(outcome))
+            given: float | None = answer["probabilities"].get(class_of(outcome, answer["probabilities"]))
             return None if given is None else (1 - given) ** 2
         bound = self._edges[-1] - self._edges[0] if self._edges else 0.0
         if not bound or type(outcome) not in {int, float} or not math.isfinite(outcome):

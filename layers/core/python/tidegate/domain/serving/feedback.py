@@ -1,7 +1,7 @@
 """What became of predictions: what a report of outcomes may hold, the record that is kept of each, and which of several
 outcomes of a prediction counts.
 
-A record keeps the outcome as it was reported. To compare it with `probabilities`, spell it by `values.class_name`.
+A record keeps the outcome as it was reported. Which of the classes in `probabilities` it is, `values.class_of` says.
 Standard library only: the function that takes reports starts quickly.
 """
 
