@@ -221,8 +221,8 @@ def _policy(asked: Asked) -> CapturePolicy:
 
 
 def _discreet(error: Exception, asked: Asked) -> Exception:
-    """The same refusal without the categories of personal data, which a wrong value would list."""
-    if isinstance(error, RequestInvalidError) and any(each.allowed for each in error.faults):
+    """The same refusal without personal data: neither the wrong value nor the categories that would be right."""
+    if isinstance(error, RequestInvalidError) and any(each.allowed or each.given for each in error.faults):
         policy = _policy(asked)
         error.faults = tuple(
             each if policy.shows(each.path.rpartition("].")[2]) else Fault(each.path, each.problem)

@@ -275,7 +275,8 @@ def test_the_loss_of_a_class_is_the_square_of_what_its_probability_lacks(outcome
 
 @pytest.mark.parametrize("outcome", [3, 3.0, "3", "3.0"])
 def test_of_many_classes_the_true_one_counts(outcome: Any) -> None:
-    (look,) = labelled(outcome, asked(**{"predictions": sure(a=0.5)["predictions"]} | sure(**{"1": 0.7, "2": 0.2, "3": 0.1})))
+    sure_of = sure(**{"1": 0.7, "2": 0.2, "3": 0.1})
+    (look,) = labelled(outcome, asked(**{"predictions": sure(a=0.5)["predictions"]} | sure_of))
     assert look.candidate.loss_millionths == 810_000
 
 

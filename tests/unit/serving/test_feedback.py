@@ -504,7 +504,8 @@ def test_json_lines_keep_their_types_and_columns_are_named(api: Api) -> None:
 def test_a_pipe_is_read(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     import io
 
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(f"\ufeffoutcome,id\r\n1.0,{prediction()}\r\n".encode())))
+    text = f"\ufeffoutcome,id\r\n1.0,{prediction()}\r\n"
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
     assert api.run("feedback", "-", "--model", "flight-delay") == exits.OK
     assert [record["outcome"] for record in api.house.feedback.records] == ["1.0"]
 

@@ -24,6 +24,7 @@ from tests.builders.serving import (
     GOOD,
     MODEL,
     Artifacts,
+    Broken,
     Serving,
     breaks,
     fail,
@@ -1414,6 +1415,17 @@ def test_a_wrong_value_of_personal_data_lists_no_right_ones(house):
     house.captures._policy = CapturePolicy(personal=frozenset({"carrier"}))
     (fault,) = predict({"distance": 1, "carrier": "ZZ"})[1]["errors"]
     assert fault == {"path": "instances[0].carrier", "problem": "is not a known category"}
+
+
+def test_a_time_that_is_none_is_quoted_unless_it_is_personal(house):
+    contract = replace(CONTRACT, features=(*CONTRACT.features, FeatureContract("born", "time")))
+    house.load = lambda _: Broken(contract, fail)
+    house.restart()
+    (fault,) = predict(GOOD | {"born": "1 May 1970"})[1]["errors"]
+    assert fault["problem"].startswith("'1 May 1970' is not a time in ISO 8601")
+    house.captures._policy = CapturePolicy(personal=frozenset({"born"}))
+    (fault,) = predict(GOOD | {"born": "1 May 1970"})[1]["errors"]
+    assert fault["problem"].startswith("is not a time in ISO 8601")
 
 
 def test_while_the_catalog_cannot_be_read_no_category_is_shown(house, monkeypatch):

@@ -28,19 +28,25 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is wrong: where it is, what is wrong with it and, when it is a choice, what is allowed."""
+    """One thing that is wrong: where it is, what is wrong with it and, when it is a choice, what is allowed. `given` is
+    the value as people are shown it, where one is shown; the problem completes a sentence that begins with it."""
 
     path: str
     problem: str
     allowed: tuple[str, ...] = ()
+    given: str = ""
 
     def __str__(self) -> str:
         allowed = f" (allowed: {', '.join(self.allowed)})" if self.allowed else ""
-        return f"{self.path}: {self.problem}{allowed}" if self.path else f"{self.problem}{allowed}"
+        return f"{self.path}: {self._said}{allowed}" if self.path else f"{self._said}{allowed}"
+
+    @property
+    def _said(self) -> str:
+        return f"{self.given} {self.problem}" if self.given else self.problem
 
     def to_json(self) -> dict[str, object]:
         """The fault as an entry of a problem document's `errors` list."""
-        body: dict[str, object] = {"path": self.path, "problem": self.problem}
+        body: dict[str, object] = {"path": self.path, "problem": self._said}
         if self.allowed:
             body["allowed"] = list(self.allowed)
         return body

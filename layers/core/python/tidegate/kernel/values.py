@@ -192,8 +192,8 @@ def class_name(value: object) -> str:
 def class_of(outcome: object, classes: Collection[str]) -> str:
     """The name of the class that an outcome is, among the names of all; what is none of them keeps its own name.
 
-    A text is read as the column of a target in CSV is: "1.0" is the class 1 unless there is a class "1.0", and "True" is
-    true. But 1 is not true: a column of 1 and 0 has these classes.
+    A text is read as a target in CSV is: "1.0" is the class 1 unless there is a class "1.0", and "True" is true. But 1
+    is not true: a target of 1 and 0 has these classes.
     """
     name = class_name(outcome)
     if name in classes:

@@ -318,10 +318,10 @@ def _by_feature(contract: Contract, instances: Sequence[Any], also: frozenset[st
     names = also.union(feature.name for feature in contract.features)
     rows = [instance if isinstance(instance, dict) else {} for instance in instances]
     broken = {index for index, instance in enumerate(instances) if not isinstance(instance, dict)}
-    found += [(index, -1, "", f"is {_named(instances[index])}, not an object", ()) for index in broken]
+    found += [(index, -1, "", f"is {_named(instances[index])}, not an object", (), "") for index in broken]
     for index, row in enumerate(rows):
         if not names.issuperset(row):
-            found += [(index, -1, name, "no such field in the model's contract", ()) for name in row.keys() - names]
+            found += [(index, -1, name, "no such field in the model's contract", (), "") for name in row.keys() - names]
     columns = {feature.name: [row.get(feature.name) for row in rows] for feature in contract.features}
     for feature in contract.features:
         if not _accepts(feature, columns[feature.name]):
@@ -384,7 +384,7 @@ def _decimals(numbers: npt.NDArray[Any]) -> list[list[float]]:
     return rows
 
 
-_Found = tuple[int, int, str, str, tuple[str, ...]]  # instance, feature's place, field, problem, allowed
+_Found = tuple[int, int, str, str, tuple[str, ...], str]  # instance, feature's place, field, problem, allowed, given
 
 
 def _accepts(feature: FeatureContract, values: list[Any]) -> bool:
@@ -428,7 +428,8 @@ def _faults(
             continue
         fault = _problem(feature, row)
         if fault is not None:
-            found.append((index, place, feature.name, *fault))
+            given = _spelled(row[feature.name]) if feature.kind == "time" and feature.name in row else ""
+            found.append((index, place, feature.name, *fault, given))
     return found
 
 
@@ -460,6 +461,12 @@ def _problem(feature: FeatureContract, row: Mapping[str, Any]) -> tuple[str, tup
         elif value > high:
             fault = (f"is above the maximum {high:g}{unit}", ())
     return fault
+
+
+def _spelled(value: Any) -> str:
+    from tidegate.kernel.fault_words import spelled  # for faults only: not worth a cold start's time
+
+    return spelled(value) if type(value) is str else ""
 
 
 def _time_problem(value: Any) -> tuple[str, tuple[str, ...]] | None:
@@ -521,8 +528,8 @@ def _misshapen(*faults: Fault) -> RequestInvalidError:
 def _refused(found: list[_Found]) -> RequestInvalidError:
     first = heapq.nsmallest(MAX_FAULTS, found, key=lambda fault: fault[:3])
     faults = [
-        Fault(f"instances[{index}]" + (f".{_shortened(name)}" if name else ""), problem, allowed)
-        for index, _, name, problem, allowed in first
+        Fault(f"instances[{index}]" + (f".{_shortened(name)}" if name else ""), problem, allowed, given)
+        for index, _, name, problem, allowed, given in first
     ]
     listed = f"; the first {MAX_FAULTS} are listed" if len(found) > MAX_FAULTS else ""
     return RequestInvalidError(f"{english.count(len(found), 'fault')} in the instances{listed}", faults)
