@@ -116,6 +116,12 @@ def test_an_answer_of_the_fallback_has_no_version_and_names_the_fault() -> None:
 # What may be kept
 
 
+def test_a_caller_cannot_mask_a_value_by_sending_the_word_for_it() -> None:
+    sent = {"carrier": MASK, "hour": 7, "tailnum": MASK}
+    (record,) = records(capture(instances=[sent]), CapturePolicy(mask=frozenset({"tailnum"})))
+    assert record["inputs"] == {"carrier": '"[masked]"', "hour": 7, "tailnum": MASK}
+
+
 def test_a_masked_column_shows_only_whether_it_was_missing() -> None:
     one = capture(2, instances=[{"tailnum": "N1", "hour": 7}, {"tailnum": None, "hour": 8}])
     kept = [record["inputs"] for record in records(one, CapturePolicy(mask=frozenset({"tailnum"})))]

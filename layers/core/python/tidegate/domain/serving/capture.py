@@ -16,6 +16,7 @@ from tidegate.kernel.documents import StoredForm
 
 CAPTURE_RECORD = StoredForm("capture record")
 MASK = "[masked]"
+SENT_MASK = f'"{MASK}"'  # what a caller sent as that text: nobody hides a value from monitoring but people who may
 HOUR = "%Y-%m-%d-%H"  # UTC; sorts as time does
 UNANSWERED = "unanswered"  # the reason of a request that neither a version nor the fallback could answer
 
@@ -143,7 +144,9 @@ def line(record: Mapping[str, Any]) -> bytes:
 
 def _inputs(instance: Mapping[str, Any], policy: CapturePolicy) -> dict[str, Any]:
     return {
-        name: MASK if value is not None and (policy.hide_all or name in policy.mask) else value
+        name: MASK
+        if value is not None and (policy.hide_all or name in policy.mask)
+        else (SENT_MASK if value == MASK else value)
         for name, value in instance.items()
         if name not in policy.drop
     }
