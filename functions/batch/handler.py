@@ -11,12 +11,14 @@ from tidegate.messages import FinishTask, Message, NoteTask, PlanTask
 from tidegate.ml import batches
 from tidegate.ml.scoring import load
 from tidegate.steps.batch.work import finish, note, plan
-from tidegate.telemetry import logger
+from tidegate.telemetry import ends_runs, logger
 
 
 @logger("batch").inject_lambda_context
+@ends_runs("batch")
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """PlanTask in, Planned out; NoteTask in, Noted out; FinishTask in, Finished out."""
+    """PlanTask in, Planned out; NoteTask in, Noted out; FinishTask in, Finished out; EndsRun where the input is at
+    fault."""
     answer = _answer(event, wiring.of(BatchSettings), lambda: context.get_remaining_time_in_millis() / 1e3).to_json()
     logger("batch").info(event["step"], extra={"output": event["output"], "answer": answer})
     return answer

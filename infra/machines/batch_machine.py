@@ -2,11 +2,12 @@
 
     Plan (again while there is more to look through) -> Score (a distributed map over the parts) -> Finish
 
-A part that fails stops no other one. When there was any, the execution fails at its end, and the next attempt scores
-what is missing.
+A part that fails stops no other one, and the next attempt scores what is missing. Where the input is at fault, a
+function says so in its answer, and the execution succeeds with the reason as its output: alarms on failed ones are about
+the platform.
 """
 
-from infra.machines.release_machine import Definition, Step, task
+from infra.machines.release_machine import Definition, Step, task, unless_it_ends
 
 LONGEST_SECONDS = 7 * 86_400
 _OUTPUT = {"output.$": "$.output", "record_sha256.$": "$.record_sha256"}
@@ -26,7 +27,8 @@ def definition(batch: Step, score: Step, *, partition: str, concurrency: int) ->
             **task(batch, {**_OUTPUT, "step": "plan", "cursor.$": "$.cursor"}, "$.planned"),
             "Next": "Planned?",
         },
-        "Planned?": {
+        **unless_it_ends("Planned", "$.planned", "All?"),
+        "All?": {
             "Type": "Choice",
             "Choices": [{"Variable": "$.planned.next", "StringEquals": "plan", "Next": "PlanOn"}],
             "Default": "Score",
@@ -46,13 +48,15 @@ def definition(batch: Step, score: Step, *, partition: str, concurrency: int) ->
             "ResultPath": "$.outcomes",
             "Next": "Finish",
         },
-        "Finish": {**task(batch, {**_OUTPUT, "step": "finish"}, "$.finished"), "Next": "Complete?"},
+        "Finish": {**task(batch, {**_OUTPUT, "step": "finish"}, "$.finished"), "Next": "Finished?"},
+        **unless_it_ends("Finished", "$.finished", "Complete?"),
         "Complete?": {
             "Type": "Choice",
             "Choices": [{"Variable": "$.finished.complete", "BooleanEquals": True, "Next": "Complete"}],
             "Default": "PartsFailed",
         },
         "Complete": {"Type": "Succeed"},
+        "EndRun": {"Type": "Pass", "Comment": "By its input: the output says why.", "InputPath": "$.fault", "End": True},
         "PartsFailed": {"Type": "Fail", "Error": "PartsFailed", "CausePath": "$.finished.reason"},
     }
     return {
@@ -72,6 +76,14 @@ def _one_part(batch: Step, score: Step) -> Definition:
         "error.$": "$.fault.Error",
         "cause.$": "$.fault.Cause",
     }
+
+    def note(*, by_input: bool) -> Definition:
+        return {
+            **task(batch, {**noted, "by_input": by_input}, "$.noted"),
+            "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.unnoted", "Next": "NotScored"}],
+            "Next": "NotScored",
+        }
+
     return {
         "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
         "StartAt": "ScorePart",
@@ -79,13 +91,11 @@ def _one_part(batch: Step, score: Step) -> Definition:
             "ScorePart": {
                 **task(score, {**_OUTPUT, "part.$": "$.part"}, "$.scored"),
                 "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.fault", "Next": "NotePart"}],
-                "Next": "Scored",
+                "Next": "Read?",
             },
-            "NotePart": {
-                **task(batch, noted, "$.noted"),
-                "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.unnoted", "Next": "NotScored"}],
-                "Next": "NotScored",
-            },
+            **unless_it_ends("Read", "$.scored", "Scored", end="NoteInput"),
+            "NoteInput": note(by_input=True),
+            "NotePart": note(by_input=False),
             "Scored": {"Type": "Pass", "Result": 1, "End": True},
             "NotScored": {"Type": "Pass", "Result": 0, "End": True},
         },

@@ -119,7 +119,7 @@ def _train(steps: Mapping[str, Step], training_concurrency: int) -> Definition:
             "Catch": _CATCH,
             "Next": "Prepared?",
         },
-        **_unless_it_ends("Prepared", "$.plan", "Train"),
+        **unless_it_ends("Prepared", "$.plan", "Train"),
         "Train": {
             "Type": "Map",
             "ItemsPath": "$.plan.candidates",
@@ -143,7 +143,7 @@ def _train(steps: Mapping[str, Step], training_concurrency: int) -> Definition:
             "Catch": _CATCH,
             "Next": "Selected?",
         },
-        **_unless_it_ends("Selected", "$.selection", "Refit"),
+        **unless_it_ends("Selected", "$.selection", "Refit"),
         "Refit": {
             **task(
                 steps["train"],
@@ -153,13 +153,13 @@ def _train(steps: Mapping[str, Step], training_concurrency: int) -> Definition:
             "Catch": _CATCH,
             "Next": "Refitted?",
         },
-        **_unless_it_ends("Refitted", "$.fitted", "Evaluate"),
+        **unless_it_ends("Refitted", "$.fitted", "Evaluate"),
         "Evaluate": {
             **task(steps["evaluate"], {**_RUN, **_PREPARED, "fitted.$": "$.fitted"}, "$.evaluated"),
             "Catch": _CATCH,
             "Next": "Evaluated?",
         },
-        **_unless_it_ends("Evaluated", "$.evaluated", "Reproduction?"),
+        **unless_it_ends("Evaluated", "$.evaluated", "Reproduction?"),
     }
 
 
@@ -181,7 +181,7 @@ def _compare(steps: Mapping[str, Step]) -> Definition:
             "Catch": _CATCH,
             "Next": "Compared?",
         },
-        **_unless_it_ends("Compared", "$.reproduced", "Compared"),
+        **unless_it_ends("Compared", "$.reproduced", "Compared"),
         "Compared": {"Type": "Succeed", "Comment": "Whether all is equal is in the run's record."},
     }
 
@@ -198,7 +198,7 @@ def _judge(steps: Mapping[str, Step]) -> Definition:
             "Catch": _CATCH,
             "Next": "Measured?",
         },
-        **_unless_it_ends("Measured", "$.slices_and_groups", "Gate"),
+        **unless_it_ends("Measured", "$.slices_and_groups", "Gate"),
         "Gate": {
             **task(
                 steps["gate"],
@@ -214,7 +214,7 @@ def _judge(steps: Mapping[str, Step]) -> Definition:
             "Catch": _CATCH,
             "Next": "Gated?",
         },
-        **_unless_it_ends("Gated", "$.verdict", "Register"),
+        **unless_it_ends("Gated", "$.verdict", "Register"),
         "Register": {
             **task(
                 steps["register"],
@@ -224,7 +224,7 @@ def _judge(steps: Mapping[str, Step]) -> Definition:
             "Catch": _CATCH,
             "Next": "Registered?",
         },
-        **_unless_it_ends("Registered", "$.registered", "Report"),
+        **unless_it_ends("Registered", "$.registered", "Report"),
         "Report": {
             **task(steps["report"], {**_RUN, "version.$": "$.registered.version"}, "$.drawn"),
             "Comment": "Draws the version's page, even if it was rejected. A release does not fail without the page.",
@@ -289,15 +289,15 @@ def _roll_out(steps: Mapping[str, Step], partition: str) -> Definition:
     }
 
 
-def _unless_it_ends(done: str, answer: str, following: str) -> Definition:
-    """What comes behind a step: `following`, or the end of the run by what its answer says."""
+def unless_it_ends(done: str, answer: str, following: str, *, end: str = "EndRun") -> Definition:
+    """What comes behind a step: `following`, or the end of the run (`end`) by what its answer says."""
     return {
         f"{done}?": {
             "Type": "Choice",
             "Choices": [{"Variable": f"{answer}.ends_run", "IsPresent": True, "Next": f"Not{done}"}],
             "Default": following,
         },
-        f"Not{done}": {"Type": "Pass", "InputPath": f"{answer}.ends_run", "ResultPath": "$.fault", "Next": "EndRun"},
+        f"Not{done}": {"Type": "Pass", "InputPath": f"{answer}.ends_run", "ResultPath": "$.fault", "Next": end},
     }
 
 

@@ -9,7 +9,7 @@ from tests.adapters.conftest import BUCKET
 from tidegate.aws import clients
 from tidegate.aws.batch import S3BatchObjects, StepFunctionsBatches
 from tidegate.kernel.address import Address
-from tidegate.kernel.errors import ConflictError, InvalidInputError, NotFoundError
+from tidegate.kernel.errors import InputChangedError, InvalidInputError, NotFoundError
 from tidegate.ports.batch import Attempt, BatchObjects
 from tidegate.testing.batch import InMemoryBatchObjects
 
@@ -53,8 +53,10 @@ def test_bytes_are_read_of_an_object_that_is_still_the_same(objects: BatchObject
     (source,) = objects.sources(address, 10)
     assert objects.read(address, source.etag, 2, 5) == b"234"
     upload(objects, "in/a.csv", b"another one")
-    with pytest.raises(ConflictError, match=r"in/a\.csv was changed"):
+    with pytest.raises(InputChangedError, match=r"in/a\.csv was changed"):
         objects.read(address, source.etag, 2, 5)
+    with pytest.raises(InputChangedError, match=r"in/gone\.csv was removed"):
+        objects.read(Address(BUCKET, "in/gone.csv"), source.etag, 2, 5)
 
 
 def test_a_document_is_created_once(objects: BatchObjects) -> None:

@@ -128,6 +128,24 @@ def wait_until(condition: Callable[[], Any], seconds: float = 60, *, every: floa
     return found
 
 
+def alarmed_on(house: House, *alarms: str) -> dict[str, float]:
+    """Sums of the metrics that these alarms look at."""
+    assert house.cloud.settle()
+    names = [f"tidegate-dev-{name}" for name in alarms]
+    found = house.cloud.client("cloudwatch").describe_alarms(AlarmNames=names)["MetricAlarms"]
+    assert len(found) == len(names)
+    sums = {}
+    for alarm in found:
+        for metric in [each["MetricStat"]["Metric"] for each in alarm.get("Metrics", ()) if "MetricStat" in each] or [
+            alarm
+        ]:
+            dimensions = {each["Name"]: each["Value"] for each in metric["Dimensions"]}
+            whose = f" of {dimensions['FunctionName']}" if "FunctionName" in dimensions else ""
+            total = house.cloud.metric_sum(metric["Namespace"], metric["MetricName"], dimensions)
+            sums[f"{metric['MetricName']}{whose}"] = total
+    return sums
+
+
 def to_parquet(frame: pd.DataFrame) -> bytes:
     """One Parquet file, as an exporting colleague would write it."""
     file = io.BytesIO()

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.flows.conftest import House, instances_of, to_parquet
+from tests.flows.conftest import House, alarmed_on, instances_of, to_parquet
 from tidegate.kernel.errors import ConflictError
 
 ROWS = 20_000
+ALARMS = ("batch-failed", "batch-errors")
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +65,7 @@ def test_every_row_of_a_folder_is_answered_as_a_request_is_also_after_parts_were
         put(house, bucket, f"batch/june/{number}.csv", text.encode())
     source, output = f"s3://{bucket}/batch/june/", f"s3://{bucket}/batch/june-scored/"
 
+    before_killing = alarmed_on(house, *ALARMS)
     answer = house.client.start_batch(served_model, source, output)
     assert not answer["resumed"]
     deadline = time.monotonic() + 90
@@ -74,6 +76,8 @@ def test_every_row_of_a_folder_is_answered_as_a_request_is_also_after_parts_were
     assert batch["status"] == "failed"
     assert "parts were not scored; part" in batch["reason"]
     assert "Runtime.ExitError" in batch["reason"]
+    grown = {name for name, total in alarmed_on(house, *ALARMS).items() if total > before_killing[name]}
+    assert grown == {"ExecutionsFailed", "Errors of tidegate-dev-score"}
     before = objects(house, bucket, "batch/june-scored/")
 
     assert house.client.start_batch(served_model, source, output)["resumed"]
@@ -147,9 +151,18 @@ def test_an_output_belongs_to_one_batch_and_a_batch_stays_where_it_may_be(
         house.client.start_batch(served_model, source, output)
 
 
-def test_a_file_without_a_needed_column_fails_the_batch_and_says_which(
-    house: House, served_model: str, bucket: str
-) -> None:
+def test_faulty_files_fail_the_batch_by_name_and_raise_no_alarm(house: House, served_model: str, bucket: str) -> None:
+    before = alarmed_on(house, *ALARMS)
+    flights = to_parquet(june(house, 50))
+    put(house, bucket, "batch/torn/a.parquet", flights)
+    put(house, bucket, "batch/torn/b.parquet", flights[:4] + bytes([255]) * 2_000 + flights[2_004:])
+    output = f"s3://{bucket}/batch/torn-scored/"
+    house.client.start_batch(served_model, f"s3://{bucket}/batch/torn/", output)
+    batch = house.client.wait_for_batch(served_model, output, timeout_seconds=60)
+    assert (batch["status"], batch["done"]["parts"]) == ("failed", 1)
+    assert "1 of 2 parts was not scored; part 2 (" in batch["reason"]
+    assert "b.parquet rows 1 to 50): DatasetInvalidError" in batch["reason"]
+
     flights = june(house, 20).drop(columns=["distance"])
     source = put(house, bucket, "batch/lacking.csv", flights.to_csv(index=False).encode())
     output = f"s3://{bucket}/batch/lacking-scored/"
@@ -158,3 +171,4 @@ def test_a_file_without_a_needed_column_fails_the_batch_and_says_which(
     assert batch["status"] == "failed"
     assert "lacking.csv lacks columns" in batch["reason"]
     assert "distance" in batch["reason"]
+    assert alarmed_on(house, *ALARMS) == before

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from examples.flights.build_dataset import OUTCOME
-from tests.flows.conftest import SHALLOW, House, to_parquet, wait_until
+from tests.flows.conftest import SHALLOW, House, alarmed_on, to_parquet, wait_until
 from tidegate.domain.serving.contract import Contract
 from tidegate.kernel.errors import (
     ConflictError,
@@ -25,6 +25,8 @@ from tidegate.messages import RunRef
 from tidegate.ml.training import OnnxFitter
 from tidegate.spec.model import ModelSpec
 from tidegate.spec.training import Candidate
+
+ALARMS = ("release-errors", "release-errors-2", "release-failed")
 
 
 def artifact(house: House, key: str) -> bytes:
@@ -217,10 +219,10 @@ def test_a_leaking_column_that_nobody_declared_is_stopped_by_the_data_check(hous
     document = house.spec("hindsight", dataset="undeclared")
     document["features"].append({"name": "arr_delay", "kind": "numeric"})
     house.client.apply_model("hindsight", json.dumps(document))
-    before = alarmed_on(house)
+    before = alarmed_on(house, *ALARMS)
     run = house.over("hindsight", house.client.start_run("hindsight")["run"]["run_id"])
     assert ended(house, run) == "SUCCEEDED"
-    assert alarmed_on(house) == before
+    assert alarmed_on(house, *ALARMS) == before
     assert run["status"] == "failed"
     assert run["error"]["name"] == "DataCheckError"
     assert "arr_delay" in run["error"]["message"]
@@ -228,11 +230,11 @@ def test_a_leaking_column_that_nobody_declared_is_stopped_by_the_data_check(hous
 
 
 def test_a_candidate_that_cannot_be_fitted_ends_the_run_and_raises_no_alarm(house: House) -> None:
-    before = alarmed_on(house)
+    before = alarmed_on(house, *ALARMS)
     boosted = {"estimator": "sklearn.ensemble.HistGradientBoostingClassifier", "parameters": {"max_bins": 1_000}}
     run = house.release("unfit", candidates=[*SHALLOW, boosted])
     assert ended(house, run) == "SUCCEEDED"
-    assert alarmed_on(house) == before
+    assert alarmed_on(house, *ALARMS) == before
     assert (run["status"], run["error"]["name"]) == ("failed", "TrainingFailedError")
     assert "candidate 1" in run["error"]["message"]
     assert "max_bins" in run["error"]["message"]
@@ -240,12 +242,12 @@ def test_a_candidate_that_cannot_be_fitted_ends_the_run_and_raises_no_alarm(hous
 
 
 def test_a_fault_of_the_platform_fails_the_execution_and_is_what_the_alarms_count(house: House) -> None:
-    before = alarmed_on(house)
+    before = alarmed_on(house, *ALARMS)
     with house.cloud.throttle("s3", {"PutObject"}, role="Prepare"):
         run = house.release("unlucky")
     assert ended(house, run) == "FAILED"
     assert (run["status"], run["error"]["name"]) == ("failed", "UnavailableError")
-    after = alarmed_on(house)
+    after = alarmed_on(house, *ALARMS)
     grown = {name for name, count in after.items() if count > before[name]}
     assert grown == {"ExecutionsFailed", "Errors of tidegate-dev-prepare"}
     assert house.client.model("unlucky")["under_way"]["lease"] is None
@@ -262,7 +264,7 @@ def test_a_run_whose_start_was_lost_is_started_by_its_record(house: House) -> No
 
 
 def test_a_run_that_an_operator_ends_lets_the_next_one_start_and_raises_no_alarm(house: House) -> None:
-    before = alarmed_on(house)
+    before = alarmed_on(house, *ALARMS)
     house.client.apply_model("unwanted", json.dumps(house.spec("unwanted")))
     run = house.client.start_run("unwanted")["run"]
     wait_until(lambda: house.client.run("unwanted", run["run_id"])["status"] == "running")
@@ -278,7 +280,7 @@ def test_a_run_that_an_operator_ends_lets_the_next_one_start_and_raises_no_alarm
     assert (found["status"], found["error"]["name"]) == ("failed", "Ended")
     assert found["error"]["message"].endswith("ended it: the wrong spec")
     assert [version["number"] for version in house.client.versions("unwanted")] == [1]
-    assert alarmed_on(house) == before
+    assert alarmed_on(house, *ALARMS) == before
 
 
 def ended(house: House, run: dict[str, Any]) -> str:
@@ -286,24 +288,6 @@ def ended(house: House, run: dict[str, Any]) -> str:
     describe = house.cloud.client("stepfunctions").describe_execution
     wait_until(lambda: describe(executionArn=run["execution"])["status"] != "RUNNING")
     return str(describe(executionArn=run["execution"])["status"])
-
-
-def alarmed_on(house: House) -> dict[str, float]:
-    """Sums of the metrics that the alarms on failing releases look at."""
-    assert house.cloud.settle()
-    names = [f"tidegate-dev-release-{name}" for name in ("errors", "errors-2", "failed")]
-    alarms = house.cloud.client("cloudwatch").describe_alarms(AlarmNames=names)["MetricAlarms"]
-    assert len(alarms) == len(names)
-    sums = {}
-    for alarm in alarms:
-        for metric in [each["MetricStat"]["Metric"] for each in alarm.get("Metrics", ()) if "MetricStat" in each] or [
-            alarm
-        ]:
-            dimensions = {each["Name"]: each["Value"] for each in metric["Dimensions"]}
-            whose = f" of {dimensions['FunctionName']}" if "FunctionName" in dimensions else ""
-            total = house.cloud.metric_sum(metric["Namespace"], metric["MetricName"], dimensions)
-            sums[f"{metric['MetricName']}{whose}"] = total
-    return sums
 
 
 def test_every_fault_of_the_data_is_named_at_once(house: House) -> None:

@@ -47,6 +47,7 @@ def test_a_function_receives_all_fields_of_its_message_and_no_others() -> None:
         "Plan": messages.PlanTask,
         "ScorePart": messages.ScoreTask,
         "NotePart": messages.NoteTask,
+        "NoteInput": messages.NoteTask,
         "Finish": messages.FinishTask,
     }
     assert set(fields) == set(TASKS)
@@ -69,6 +70,23 @@ def test_a_part_that_fails_fails_no_other_one_and_the_outcomes_of_all_fit_into_o
     ends = [state["Result"] for state in parts["ItemProcessor"]["States"].values() if state.get("End")]
     assert ends == [1, 0]
     assert len(json.dumps([1] * MAX_PARTS, separators=(",", ":"))) < LARGEST_DOCUMENT // 2
+
+
+def test_an_input_at_fault_ends_the_batch_by_an_answer_and_fails_no_execution() -> None:
+    part = STATES["Score"]["ItemProcessor"]["States"]
+    for name, answer, within, end in (
+        ("Plan", "$.planned", STATES, "EndRun"),
+        ("Finish", "$.finished", STATES, "EndRun"),
+        ("ScorePart", "$.scored", part, "NoteInput"),
+    ):
+        (ends,) = within[within[name]["Next"]]["Choices"]
+        assert (ends["Variable"], ends["IsPresent"]) == (f"{answer}.ends_run", True)
+        closing = within[ends["Next"]]
+        assert (closing["InputPath"], closing["ResultPath"], closing["Next"]) == (ends["Variable"], "$.fault", end)
+    assert (STATES["EndRun"]["Type"], STATES["EndRun"]["InputPath"], STATES["EndRun"]["End"]) == ("Pass", "$.fault", True)
+    assert part["ScorePart"]["Catch"][0]["Next"] == "NotePart"
+    assert [part[name]["Parameters"]["by_input"] for name in ("NoteInput", "NotePart")] == [True, False]
+    assert not any("Catch" in STATES[name] for name in ("Plan", "Finish"))
 
 
 def test_the_definition_is_one_that_step_functions_takes() -> None:

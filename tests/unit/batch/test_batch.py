@@ -21,6 +21,7 @@ from tidegate.kernel.errors import (
     ConflictError,
     DatasetInvalidError,
     ForbiddenError,
+    InputChangedError,
     InvalidInputError,
     NotFoundError,
 )
@@ -157,7 +158,8 @@ def test_missing_parts_fail_the_batch_with_the_reason_and_the_same_request_goes_
     assert not ended.complete
     assert ended.reason == (
         "2 of 3 parts were not scored; part 2 (s3://data/batch/in/a.csv rows 5 to 6): "
-        "Runtime.ExitError: RequestId: 1 Error: Runtime exited"
+        "Runtime.ExitError: RequestId: 1 Error: Runtime exited; "
+        "part 3 (s3://data/batch/in/b.csv rows 1 to 4): no reason was recorded"
     )
     world.batch_runs.end(batch_id, "FAILED", ended.reason)
     assert (world.show()["status"], world.show()["reason"]) == ("failed", ended.reason)
@@ -287,6 +289,38 @@ def test_an_output_without_a_batch_or_of_another_model_is_not_found(world: Batch
     world.start()
     with pytest.raises(NotFoundError, match="of a batch of model 'delay'"):
         world.show("price")
+
+
+def test_parts_whose_input_is_at_fault_end_the_batch_with_the_reason_of_each_file(world: BatchWorld) -> None:
+    batch_id = world.start()["batch"]["batch_id"]
+    for part in world.plan()[1:2]:
+        world.score(part)
+
+    def noted(part: int, error: str, cause: str, *, by_input: bool) -> None:
+        world.step(note, NoteTask(step="note", **world.attempt, part=part, error=error, cause=cause, by_input=by_input))
+
+    noted(1, "DatasetInvalidError", "its pages are corrupt", by_input=True)
+    assert not world.finish().complete
+    noted(3, "Lambda.Unknown", "signal: killed", by_input=False)
+    assert not world.finish().complete
+    noted(3, "InputChangedError", "b.csv was removed", by_input=True)
+    with pytest.raises(DatasetInvalidError) as raised:
+        world.finish()
+    assert str(raised.value) == (
+        "2 of 3 parts were not scored; "
+        "part 1 (s3://data/batch/in/a.csv rows 1 to 4): DatasetInvalidError: its pages are corrupt; "
+        "part 3 (s3://data/batch/in/b.csv rows 1 to 4): InputChangedError: b.csv was removed"
+    )
+    world.batch_runs.end(batch_id, "SUCCEEDED", str(raised.value))
+    assert (world.show()["status"], world.show()["reason"]) == ("failed", str(raised.value))
+
+
+def test_an_object_that_was_removed_stops_a_part_as_one_that_was_changed_does(world: BatchWorld) -> None:
+    world.start()
+    first, *_ = world.plan()
+    del world.batch_objects.stored[f"{INPUT}a.csv"]
+    with pytest.raises(InputChangedError, match=r"a\.csv was removed after the batch had begun"):
+        world.score(first)
 
 
 def test_a_file_without_a_needed_column_is_named_with_the_column(world: BatchWorld) -> None:

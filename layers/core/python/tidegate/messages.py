@@ -60,8 +60,8 @@ class RunFault(Message):
 
 
 class EndsRun(Message):
-    """Answer of any step of a release in place of its own: its data, its spec or whoever ended it is why the run cannot
-    become a version. The execution closes the run, and succeeds."""
+    """Answer of any step of a release or a batch in place of its own: its data, its spec or whoever ended it is why it
+    cannot be completed. The execution keeps the reason, and succeeds."""
 
     ends_run: RunFault
 
@@ -446,12 +446,13 @@ class PartScored(Message):
 
 
 class NoteTask(_OfABatch):
-    """Second input of `batch`: a part could not be scored; keep why."""
+    """Second input of `batch`: a part could not be scored; keep why, and whether its input is (`by_input`)."""
 
     step: Literal["note"]
     part: int
     error: str
     cause: str
+    by_input: bool = False
 
 
 class Noted(Message):

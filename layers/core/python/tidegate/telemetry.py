@@ -44,7 +44,7 @@ def logger(service: str) -> "Logger":
 
 
 def ends_runs(service: str) -> Callable[[Handler], Handler]:
-    """For handlers of a release's steps: a fault of people is their answer (messages.EndsRun), not an error of the
+    """For handlers of the steps of a release or a batch: a fault of people is their answer (messages.EndsRun), not an error of the
     function. Alarms count errors."""
 
     def decorate(handler: Handler) -> Handler:

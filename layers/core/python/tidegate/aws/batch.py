@@ -13,7 +13,7 @@ from tidegate.aws.clients import answering, code_of, s3, step_functions
 from tidegate.aws.objects import MISSING
 from tidegate.domain.batch.batch import Source
 from tidegate.kernel.address import Address, folder, hidden
-from tidegate.kernel.errors import ConflictError, InvalidInputError, NotFoundError
+from tidegate.kernel.errors import InputChangedError, InvalidInputError, NotFoundError
 from tidegate.ports.batch import Attempt
 
 _CHANGED = frozenset({"412", "PreconditionFailed", "ConditionalRequestConflict"})
@@ -59,14 +59,12 @@ class S3BatchObjects:
                 )
                 return found["Body"].read()
         except ClientError as error:
-            if code_of(error) in _CHANGED:
-                raise ConflictError(
-                    f"{address} was changed after the batch had begun",
-                    next_step="start a new batch with another output",
-                ) from None
-            if code_of(error) in MISSING:
-                raise NotFoundError(f"{address} no longer exists") from None
-            raise
+            what = "changed" if code_of(error) in _CHANGED else "removed" if code_of(error) in MISSING else ""
+            if not what:
+                raise
+            raise InputChangedError(
+                f"{address} was {what} after the batch had begun", next_step="start a new batch with another output"
+            ) from None
 
     def document(self, address: Address) -> bytes:
         """See ports.BatchObjects."""
@@ -152,8 +150,9 @@ class StepFunctionsBatches:
             if code_of(error) == "ExecutionDoesNotExist":
                 return None
             raise
-        cause = found.get("cause") or ""
-        return Attempt(number, found["status"], _reason(found.get("error") or "", cause))
+        error, cause = found.get("error") or "", found.get("cause") or ""
+        reason = _ended_by(found.get("output") or "") if found["status"] == "SUCCEEDED" else _reason(error, cause)
+        return Attempt(number, found["status"], reason)
 
     def start(self, batch_id: str, number: int, document: Mapping[str, Any]) -> None:
         """See ports.BatchRuns."""
@@ -165,6 +164,12 @@ class StepFunctionsBatches:
         except ClientError as error:
             if code_of(error) != "ExecutionAlreadyExists":
                 raise
+
+
+def _ended_by(output: str) -> str:
+    """Why the input ended an execution that is otherwise sound; empty for one that is complete."""
+    found = json.loads(output) if output else {}
+    return str(found.get("Cause", ""))
 
 
 def _reason(error: str, cause: str) -> str:

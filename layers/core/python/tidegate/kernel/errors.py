@@ -8,7 +8,8 @@
     │   └── RequestInvalidError      a prediction or control request that breaks its contract
     ├── NotFoundError                the named thing does not exist
     ├── ConflictError                somebody else changed it first; read again and decide again
-    │   └── RunEndedError            the run is final, so nothing may be added to it
+    │   ├── RunEndedError            the run is final, so nothing may be added to it
+    │   └── InputChangedError        an object that a batch reads was changed or removed since it was asked for
     ├── ForbiddenError               the caller may make such calls, but not this one: four eyes
     ├── TrainingFailedError          a candidate could not be fitted, exported or selected
     ├── ModelFailedError             a loaded model gave no usable score
@@ -103,6 +104,10 @@ class RunEndedError(ConflictError):
     """The run is final: somebody ended it, or the call comes late. A finished run never changes."""
 
 
+class InputChangedError(ConflictError):
+    """An object that a batch reads was changed or removed since the batch was asked for."""
+
+
 class ForbiddenError(TidegateError):
     """The caller may make such calls, but must not make this one, since they made what it is about."""
 
@@ -139,6 +144,6 @@ class UnavailableError(TidegateError):
     """A service did not answer in time or throttled; trying again may help."""
 
 
-FAULTS_OF_PEOPLE = (InvalidInputError, TrainingFailedError, RunEndedError)
-"""What a step of a release finds wrong with the data or the spec, or that somebody ended the run. It ends the run with
-its reason, and is no fault of the platform: it raises no alarm."""
+FAULTS_OF_PEOPLE = (InvalidInputError, TrainingFailedError, RunEndedError, InputChangedError)
+"""What a step of a release or of a batch finds wrong with the data, its files or the spec, or that somebody ended the
+run. It ends the run with its reason, and is no fault of the platform: it raises no alarm."""

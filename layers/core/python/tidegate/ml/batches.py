@@ -25,7 +25,7 @@ from tidegate.kernel import values
 from tidegate.kernel.errors import DatasetInvalidError, Fault
 from tidegate.kernel.table import Column
 from tidegate.kernel.values import Cells, class_name
-from tidegate.ml.parquet import ParquetFile, written
+from tidegate.ml.parquet import ParquetFile, text_of, written
 
 HEADER_BYTES = 1 << 16
 _READ_AHEAD = 4 << 20
@@ -153,7 +153,7 @@ def _given(feature: FeatureContract, series: pd.Series, cells: Cells) -> Given:
             return Given(numbers=series.to_numpy(dtype="float64", na_value=np.nan))
         return _mixed(feature, series)
     codes, found = pd.factorize(series)
-    return _texts(codes, cells.column(feature.name, [_text(value) for value in found]))
+    return _texts(codes, cells.column(feature.name, [text_of(value) for value in found]))
 
 
 def _texts(codes: Column, texts: Sequence[str | None]) -> Given:
@@ -179,14 +179,7 @@ def _mixed(feature: FeatureContract, series: pd.Series) -> Given:
 def _plain(value: Any) -> Any:
     if isinstance(value, int | float | np.integer | np.floating):
         return float(value)
-    return _text(value)
-
-
-def _text(value: Any) -> str:
-    """As JSON writes it, so that a column of numbers or truth values has the texts that its model learned."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    return value.isoformat() if isinstance(value, pd.Timestamp) else class_name(value)
+    return text_of(value)
 
 
 # --- CSV --------------------------------------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ from tidegate.kernel.errors import DatasetInvalidError, Fault
 from tidegate.kernel.expressions.times import SPELLING
 from tidegate.kernel.plain_text import text_faults
 from tidegate.kernel.table import Column, Table
-from tidegate.ml.parquet import ParquetFile, unreadable, written
+from tidegate.ml.parquet import ParquetFile, text_of, unreadable, written
 
 MAX_COLUMNS = 600  # a version's profile is one registry item
 MAX_NAME = 128  # letters of a column's name, as in specs
@@ -150,7 +150,7 @@ class PandasFrame:
         if kind is ColumnType.TIME:
             return series.to_numpy(dtype="datetime64[us]")
         if as_text:
-            texts = series.astype(object).map(_text, na_action="ignore")
+            texts = series.astype(object).map(text_of, na_action="ignore")
             return self._texts(name, texts.where(series.notna(), "").to_numpy(dtype=object))
         return series.to_numpy(dtype="float64", na_value=np.nan)
 
@@ -166,7 +166,7 @@ class PandasFrame:
         """See ports.Frame."""
         known = self._data[column].dropna().unique()
         places = np.linspace(0, len(known) - 1, min(len(known), most)).astype(np.int64)
-        return [_text(value) for value in known[places]]
+        return [text_of(value) for value in known[places]]
 
 
 def _is_number(text: str, decimal: str = ".") -> bool:
@@ -530,7 +530,7 @@ def _by_kind(column: str, series: pd.Series, how: _How) -> tuple[str, pd.Series]
         said = column in how.reading.text
         kind, series = ("text", series) if said and _is_text(series) else _typed(series, how.reading.time_format)
         if kind in {"number", "integer", "boolean"}:
-            kind, series = "text", series.astype(object).map(_text, na_action="ignore")
+            kind, series = "text", series.astype(object).map(text_of, na_action="ignore")
     if kind != "text":
         return kind, series
     series = series.astype("str")
@@ -644,7 +644,7 @@ def _profile(series: pd.Series, kind: ColumnType, *, private: bool) -> ColumnPro
             low, high, mean = float(finite.min()), float(finite.max()), float(finite.mean())
     if kind in {ColumnType.TEXT, ColumnType.BOOLEAN} and not private:
         counts = series.value_counts()
-        commonest = [(_text(value), int(count)) for value, count in counts[counts > 1].head(10 * _TOP).items()]
+        commonest = [(text_of(value), int(count)) for value, count in counts[counts > 1].head(10 * _TOP).items()]
         commonest.sort(key=lambda item: (-item[1], item[0]))
         top = tuple((value[:_TOP_LENGTH], count) for value, count in commonest[:_TOP])
     return ColumnProfile(
@@ -657,8 +657,3 @@ def _profile(series: pd.Series, kind: ColumnType, *, private: bool) -> ColumnPro
         mean=mean,
         top=top,
     )
-
-
-def _text(value: Any) -> str:
-    """As `class_name`, also of a value of numpy's."""
-    return values.class_name(value.item() if isinstance(value, np.generic) else value)

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from pyarrow import types
 
 from tidegate.kernel.errors import DatasetInvalidError, Fault
+from tidegate.kernel.values import class_name
 
 _MAGIC, _ENCRYPTED = b"PAR1", b"PARE"
 _END = 8  # bytes behind the footer: its length and the magic word
@@ -39,6 +40,13 @@ _Convert = Callable[[pa.ChunkedArray], pd.Series]
 def unreadable(name: str, problem: str) -> DatasetInvalidError:
     """One fault of a file or a column."""
     return DatasetInvalidError(f"{name} cannot be read", [Fault(name, problem)])
+
+
+def text_of(value: Any) -> str:
+    """A value of a column as JSON writes it, so that numbers, truth values and times have the texts that models learn."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    return value.isoformat() if isinstance(value, pd.Timestamp) else class_name(value)
 
 
 @dataclass(frozen=True, slots=True)

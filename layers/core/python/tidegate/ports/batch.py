@@ -19,7 +19,7 @@ class BatchObjects(Protocol):
         ...
 
     def read(self, address: "Address", etag: str, start: int, stop: int) -> bytes:
-        """Bytes of an object that still has this ETag. Raises NotFoundError, and ConflictError when it was changed."""
+        """Bytes of an object that still has this ETag. Raises InputChangedError: it was changed or removed."""
         ...
 
     def document(self, address: "Address") -> bytes:
@@ -45,7 +45,8 @@ class BatchObjects(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One execution of the batch state machine. `status` as Step Functions calls it; `reason` of one that failed."""
+    """One execution of the batch state machine. `status` as Step Functions calls it; `reason` of one that failed,
+    or that its input ended."""
 
     number: int
     status: str

@@ -8,7 +8,7 @@ from typing import Any
 from tidegate.domain.batch.batch import Source
 from tidegate.domain.batch.batch_ledger import BatchEntry, Head, follow
 from tidegate.kernel.address import Address, folder, hidden
-from tidegate.kernel.errors import ConflictError, NotFoundError
+from tidegate.kernel.errors import InputChangedError, NotFoundError
 from tidegate.ports.batch import Attempt
 from tidegate.testing.found import behind
 
@@ -34,9 +34,11 @@ class InMemoryBatchObjects:
         return found[: most + 1]
 
     def read(self, address: Address, etag: str, start: int, stop: int) -> bytes:
+        if str(address) not in self.stored:
+            raise InputChangedError(f"{address} was removed after the batch had begun")
         data = self.document(address)
         if _etag(data) != etag:
-            raise ConflictError(f"{address} was changed after the batch had begun")
+            raise InputChangedError(f"{address} was changed after the batch had begun")
         return data[start:stop]
 
     def document(self, address: Address) -> bytes:

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 
@@ -63,6 +63,7 @@ BLOCK_ROWS = 8_192  # scored at once: what a block takes of memory does not depe
 SCAN_BYTES = 16 << 20  # of CSV, fetched at once to find where its records end
 SPARE_SECONDS = 60.0  # of an invocation: with less than this left, planning goes on in the next one
 _THREADS = 16
+_MOST_NAMED = 5  # objects, in a reason
 _JSON = "application/json"
 _TYPES: Mapping[Format, str] = {"csv": "text/csv; charset=utf-8", "parquet": "application/vnd.apache.parquet"}
 
@@ -112,7 +113,7 @@ def plan(
 
     Raises:
         InvalidInputError: an object cannot be read, lacks a column that the model needs, or there are too many parts.
-        ConflictError: an object was changed meanwhile.
+        InputChangedError: an object was changed or removed meanwhile.
     """
     home = Address.parse(task.output, "output")
     batch, cursor = recorded(home, objects, task.record_sha256), task.cursor
@@ -274,7 +275,7 @@ def score_part(task: ScoreTask, *, objects: BatchObjects, files: PartFiles, open
 
     Raises:
         DatasetInvalidError: its rows cannot be read.
-        ConflictError: the input was changed after the batch had begun.
+        InputChangedError: the input was changed or removed after the batch had begun.
     """
     batch, part = recorded(Address.parse(task.output, "output"), objects, task.record_sha256), task.part
     known = batch.faulty(part, objects.facts(batch.output_of(part)))
@@ -367,7 +368,7 @@ def _answer_instead(version: Answering, fallback: Fallback, rows: Rows, found: A
 def note(task: NoteTask, *, objects: BatchObjects) -> Noted:
     """Keep why a part could not be scored, for whoever asks."""
     batch = recorded(Address.parse(task.output, "output"), objects, task.record_sha256)
-    said = {"error": task.error, "message": _said(task.cause)}
+    said = {"error": task.error, "message": _said(task.cause), "by_input": task.by_input}
     objects.put(batch.failure_of(task.part), encoded(said), _JSON, {})
     return Noted(part=task.part)
 
@@ -383,6 +384,7 @@ def finish(task: FinishTask, *, objects: BatchObjects, ledger: BatchLedger, cloc
     """Look at the output of every part; when all are there, and with all their rows, write the totals and record them.
 
     Raises:
+        DatasetInvalidError: parts are missing, each because of the input.
         UnavailableError: too many batches of the model are being recorded at once.
     """
     home = Address.parse(task.output, "output")
@@ -392,7 +394,12 @@ def finish(task: FinishTask, *, objects: BatchObjects, ledger: BatchLedger, cloc
         faulty = [batch.faulty(part, each) for part, each in zip(parts, facts, strict=True)]
     missing = [part for part, count in zip(parts, faulty, strict=True) if count is None]
     if missing:
-        return Finished(complete=False, reason=_why(batch, missing, len(parts), objects))
+        with ThreadPoolExecutor(_THREADS) as pool:
+            notes = list(pool.map(partial(_noted, batch, objects), missing))
+        reason = _why(batch, missing, notes, len(parts))
+        if all(said and said.get("by_input") for said in notes):
+            raise DatasetInvalidError(reason)
+        return Finished(complete=False, reason=reason)
     end = ledger.find(batch.model, key_of(batch.batch_id, Act.COMPLETE))  # then the totals get the same bytes again
     totals = counted(parts) | {
         "faulty": sum(count or 0 for count in faulty),
@@ -411,14 +418,24 @@ def finish(task: FinishTask, *, objects: BatchObjects, ledger: BatchLedger, cloc
     return Finished(complete=True, reason="")
 
 
-def _why(batch: Batch, missing: Sequence[Part], parts: int, objects: BatchObjects) -> str:
-    first = missing[0]
+def _noted(batch: Batch, objects: BatchObjects, part: Part) -> dict[str, Any] | None:
     try:
-        found = json.loads(objects.document(batch.failure_of(first.number)))
-        said = f"{found['error']}: {found['message']}"
+        found: dict[str, Any] = json.loads(objects.document(batch.failure_of(part.number)))
     except NotFoundError:
-        said = "no reason was recorded"
+        return None
+    return found
+
+
+def _why(batch: Batch, missing: Sequence[Part], notes: Sequence[Mapping[str, Any] | None], parts: int) -> str:
+    """What is missing, with the reason of the first such part of each object."""
+    reasons: dict[str, str] = {}
+    for part, said in zip(missing, notes, strict=True):
+        reason = f"{said['error']}: {said['message']}" if said else "no reason was recorded"
+        reasons.setdefault(part.key, f"part {part.number} ({part.where(batch.bucket)}): {reason}")
+    listed = [*reasons.values()][:_MOST_NAMED]
+    if more := len(reasons) - len(listed):
+        listed.append(f"and {english.count(more, 'more object')}")
     return (
         f"{len(missing)} of {english.count(parts, 'part')} {english.noun(len(missing), 'was', 'were')} not "
-        f"scored; part {first.number} ({first.where(batch.bucket)}): {said}"
+        f"scored; {'; '.join(listed)}"
     )
