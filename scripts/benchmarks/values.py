@@ -3,21 +3,27 @@
 Numbers, truth values, categories and times are drawn, valid and odd ones alike, and read as the cells of a dataset, of
 a batch in S3, of `tidegate predict --input` and of MLflow's CSV: half of the files with a decimal comma and a format of
 times that are declared. Beside them stand pandas' defaults, and Tidegate's reading of datasets that do not say how they
-are read.
+are read, and MLflow's own reader of CSV for a model with a signature of these kinds, which can be told neither words
+that mean missing, nor decimal commas, nor formats of times. MLflow runs in an environment of its own.
 """
 
 import csv
 import io
+import json
 import math
 import random
+import sys
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
+from scripts.benchmarks import peers
 from tidegate.cli.inputs import from_csv
 from tidegate.domain.batch.batch import Part
 from tidegate.domain.data.checks import TYPES_OF_KIND
@@ -33,7 +39,7 @@ from tidegate.ml.frames import PandasReader
 SUMMARY = "random numbers, truth values, categories and times through every reader: how many are read otherwise"
 CELLS, QUICK_CELLS = 10_000, 2_000
 WORDS = ("unknown", "-999")  # that people declare to mean missing
-FAULT = "a fault"
+FAULT = "a fault"  # as peers/values_mlflow.py has it
 COLUMNS = 50  # of one file, which has one row: each column is judged by its one cell
 KINDS: tuple[Kind, ...] = ("numeric", "integer", "boolean", "categorical", "time")
 PLAIN = Reading(RULES, WORDS)
@@ -222,11 +228,29 @@ def read_otherwise(
     return found
 
 
+def mlflow_reads(cells: Cells) -> tuple[str, Reader] | None:
+    """MLflow's reader by its version, for these cells in their order; None, and a line that says why, where it cannot
+    be had."""
+    if missing := peers.installed("serving_mlflow"):
+        print(f"without MLflow: {missing}", file=sys.stderr)
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "cells.json"
+        path.write_text(json.dumps(cells))
+        answer = peers.asked("serving_mlflow", str(path), script="values_mlflow")
+    if "error" in answer:
+        print(f"without MLflow: {answer['error']}", file=sys.stderr)
+        return None
+    values = iter(answer["read"])
+    return f"MLflow {answer['version']}", lambda some, _: [next(values) for _ in some]
+
+
 def run(*, quick: bool) -> dict[str, Any]:
     """Counts by reader, the same cells for each."""
     cells = drawn(QUICK_CELLS if quick else CELLS, random.Random(15))
     ours = {name: len(read_otherwise(reader, cells)) for name, reader in OURS.items()}
-    others = {name: read_otherwise(reader, cells) for name, reader in OTHERS.items()}
+    peer = mlflow_reads(cells)
+    others = {name: read_otherwise(reader, cells) for name, reader in [*OTHERS.items(), *([peer] if peer else [])]}
     return {
         "cells": len(cells),
         "readers_disagree": sum(ours.values()),

@@ -120,7 +120,7 @@ def test_every_row_of_a_folder_is_answered_as_a_request_is_also_after_parts_were
     assert [(line["row"], line["column"], line["value"]) for line in lines[:2]] == [
         ("8", "distance", "-4"), ("9", "distance", "far"),
     ]  # fmt: skip
-    assert f"has 2 fields, the header has {len(flights.columns)}" in sides[1]
+    assert f"has 2 values for {len(flights.columns)} columns" in sides[1]
 
 
 def test_parquet_in_is_parquet_out_in_the_order_of_its_rows(house: House, served_model: str, bucket: str) -> None:

@@ -83,7 +83,11 @@ def test_an_input_at_fault_ends_the_batch_by_an_answer_and_fails_no_execution() 
         assert (ends["Variable"], ends["IsPresent"]) == (f"{answer}.ends_run", True)
         closing = within[ends["Next"]]
         assert (closing["InputPath"], closing["ResultPath"], closing["Next"]) == (ends["Variable"], "$.fault", end)
-    assert (STATES["EndRun"]["Type"], STATES["EndRun"]["InputPath"], STATES["EndRun"]["End"]) == ("Pass", "$.fault", True)
+    assert (STATES["EndRun"]["Type"], STATES["EndRun"]["InputPath"], STATES["EndRun"]["End"]) == (
+        "Pass",
+        "$.fault",
+        True,
+    )
     assert part["ScorePart"]["Catch"][0]["Next"] == "NotePart"
     assert [part[name]["Parameters"]["by_input"] for name in ("NoteInput", "NotePart")] == [True, False]
     assert not any("Catch" in STATES[name] for name in ("Plan", "Finish"))

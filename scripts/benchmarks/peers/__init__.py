@@ -32,9 +32,9 @@ def installed(name: str) -> str | None:
     return None
 
 
-def asked(name: str, *arguments: str) -> dict[str, Any]:
-    """What `name`.py prints in its environment, or {"error": why it does not}."""
-    command = [str(_BUILD / name / "bin" / "python"), str(_HERE / f"{name}.py"), *arguments]
+def asked(name: str, *arguments: str, script: str = "") -> dict[str, Any]:
+    """What `script`.py (`name`.py) prints in the environment of `name`, or {"error": why it does not}."""
+    command = [str(_BUILD / name / "bin" / "python"), str(_HERE / f"{script or name}.py"), *arguments]
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, check=False, timeout=_SECONDS, env=os.environ | _QUIET
