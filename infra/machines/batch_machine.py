@@ -3,8 +3,8 @@
     Plan (again while there is more to look through) -> Score (a distributed map over the parts) -> Finish
 
 A part that fails stops no other one, and the next attempt scores what is missing. Where the input is at fault, a
-function says so in its answer, and the execution succeeds with the reason as its output: alarms on failed ones are about
-the platform.
+function says so in its answer, and the execution succeeds with the reason as its output, so that alarms on failed ones
+are about the platform.
 """
 
 from infra.machines.release_machine import Definition, Step, task, unless_it_ends
@@ -56,7 +56,7 @@ def definition(batch: Step, score: Step, *, partition: str, concurrency: int) ->
             "Default": "PartsFailed",
         },
         "Complete": {"Type": "Succeed"},
-        "EndRun": {"Type": "Pass", "Comment": "By its input: the output says why.", "InputPath": "$.fault", "End": True},
+        "EndRun": {"Type": "Pass", "Comment": "By its input: the output has why.", "InputPath": "$.fault", "End": True},
         "PartsFailed": {"Type": "Fail", "Error": "PartsFailed", "CausePath": "$.finished.reason"},
     }
     return {

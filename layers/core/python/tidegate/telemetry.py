@@ -44,8 +44,8 @@ def logger(service: str) -> "Logger":
 
 
 def ends_runs(service: str) -> Callable[[Handler], Handler]:
-    """For handlers of the steps of a release or a batch: a fault of people is their answer (messages.EndsRun), not an error of the
-    function. Alarms count errors."""
+    """For handlers of the steps of a release or a batch: a fault of people is their answer (messages.EndsRun), not an
+    error of the function. Alarms count errors."""
 
     def decorate(handler: Handler) -> Handler:
         @wraps(handler)

@@ -43,7 +43,7 @@ def unreadable(name: str, problem: str) -> DatasetInvalidError:
 
 
 def text_of(value: Any) -> str:
-    """A value of a column as JSON writes it, so that numbers, truth values and times have the texts that models learn."""
+    """A value of a column as JSON writes it: numbers, truth values and times are the texts that models learn."""
     if isinstance(value, np.generic):
         value = value.item()
     return value.isoformat() if isinstance(value, pd.Timestamp) else class_name(value)
