@@ -153,9 +153,9 @@ def test_an_output_belongs_to_one_batch_and_a_batch_stays_where_it_may_be(
 
 def test_faulty_files_fail_the_batch_by_name_and_raise_no_alarm(house: House, served_model: str, bucket: str) -> None:
     before = alarmed_on(house, *ALARMS)
-    flights = to_parquet(june(house, 50))
-    put(house, bucket, "batch/torn/a.parquet", flights)
-    put(house, bucket, "batch/torn/b.parquet", flights[:4] + bytes([255]) * 2_000 + flights[2_004:])
+    sound = to_parquet(june(house, 50))
+    put(house, bucket, "batch/torn/a.parquet", sound)
+    put(house, bucket, "batch/torn/b.parquet", sound[:4] + bytes([255]) * 2_000 + sound[2_004:])
     output = f"s3://{bucket}/batch/torn-scored/"
     house.client.start_batch(served_model, f"s3://{bucket}/batch/torn/", output)
     batch = house.client.wait_for_batch(served_model, output, timeout_seconds=60)

@@ -150,9 +150,9 @@ class StepFunctionsBatches:
             if code_of(error) == "ExecutionDoesNotExist":
                 return None
             raise
-        error, cause = found.get("error") or "", found.get("cause") or ""
-        reason = _ended_by(found.get("output") or "") if found["status"] == "SUCCEEDED" else _reason(error, cause)
-        return Attempt(number, found["status"], reason)
+        if found["status"] == "SUCCEEDED":
+            return Attempt(number, found["status"], _ended_by(found.get("output") or ""))
+        return Attempt(number, found["status"], _reason(found.get("error") or "", found.get("cause") or ""))
 
     def start(self, batch_id: str, number: int, document: Mapping[str, Any]) -> None:
         """See ports.BatchRuns."""
