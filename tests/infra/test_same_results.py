@@ -43,7 +43,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Part, Part]:
     folder = tmp_path_factory.mktemp("results")
     csv = folder / "trips.csv"
     csv.write_text(trips(), "utf-8")
-    built = [layers.build("local", layer).folder / "python" for layer in ("training", "serving")]
+    built = [layers.build("local", layer).folder / "python" for layer in ("training", "data", "serving")]
     here = run(sys.executable, [LIBRARY], csv, folder / "here")
     return here, run(runtime.path, [LIBRARY, *built], csv, folder / "there", here.kept)
 

@@ -122,7 +122,7 @@ def test_the_bill_has_what_the_layers_have() -> None:
     onnxruntime = next(each for each in listed if each["name"] == "onnxruntime")
     assert (onnxruntime["scope"], onnxruntime["licenses"]) == ("required", [{"expression": "MIT"}])
     locks = [each["value"] for each in onnxruntime["properties"]]
-    assert locks == ["layers/batch/requirements.txt", LAYER, "requirements.txt"]
+    assert locks == ["layers/data/requirements.txt", LAYER, "requirements.txt"]
 
 
 # Secrets

@@ -32,6 +32,7 @@ from tidegate.domain.evaluation.gate import CheckOutcome, Policy, decide
 from tidegate.domain.evaluation.slices import CHAMPION, Judged, judge, part
 from tidegate.domain.monitoring import quality
 from tidegate.domain.monitoring.quality import NO_CONCEPT_DRIFT, LossByScore, expected_quality, live_quality
+from tidegate.kernel import figures
 from tidegate.kernel.errors import DataCheckError, SpecInvalidError
 from tidegate.kernel.metrics import registry
 from tidegate.kernel.metrics.metric import FromLosses, FromProbabilities, Rows, whole
@@ -513,7 +514,8 @@ def test_page_and_command_line_show_it(metric, task):
     pages._evidence(out, good)
     shown = screen.getvalue()
     assert metric.text in shown
-    assert f"{good.candidate.value:.4f}" in shown
+    estimate = good.candidate
+    assert figures.interval(estimate.value, estimate.low, estimate.high) in shown
 
 
 @pytest.mark.parametrize("clusters", [None, 12, 300])
