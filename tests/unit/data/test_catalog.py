@@ -67,7 +67,9 @@ def test_every_column_that_people_name_must_be_there(house: ReleaseHouse) -> Non
 
 def test_a_time_column_must_hold_times(house: ReleaseHouse) -> None:
     house.describe(time="line")
-    assert "time.line: is a text column" in house.register(house.upload(to_csv(trips(30)))).problem
+    problem = house.register(house.upload(to_csv(trips(30)))).problem
+    assert "time.line: is a text column" in problem
+    assert f"30 of 30 values (100.00%) are not times: the first, {trips(30)['line'][0]!r}, is in row 1" in problem
 
 
 def test_bytes_that_were_changed_after_the_upload_are_refused(house: ReleaseHouse) -> None:

@@ -25,7 +25,7 @@ from tidegate.domain.data.checks import (
     value_faults,
     wide_faults,
 )
-from tidegate.domain.data.dataset import ColumnType, Dataset
+from tidegate.domain.data.dataset import ColumnType, Dataset, Reading
 from tidegate.domain.data.splits import Split
 from tidegate.domain.serving.contract import FeatureContract
 from tidegate.kernel.table import Table
@@ -88,6 +88,40 @@ def test_an_outcome_column_cannot_be_a_feature() -> None:
 def test_a_column_must_fit_the_declared_kind(kind: Any, column: ColumnType, fits: bool) -> None:
     found = column_faults(demands(FeatureContract("x", kind)), {"x": column, "late": BOOLEAN})
     assert (not found) is fits
+
+
+@pytest.mark.parametrize(
+    ("kind", "texts", "said"),
+    [
+        (
+            "numeric",
+            ["1.5", "n/a", "three", "", "1_000"],
+            "2 of 5 values (40.00%) are not numbers: the first, 'three',",
+        ),
+        ("time", ["2013-05-01", "", "May", "2013-02-30"], "2 of 4 values (50.00%) are not times: the first, 'May',"),
+        ("boolean", ["yes", "no", "maybe"], "1 of 3 values (33.33%) are not truth values: the first, 'maybe',"),
+    ],
+)
+def test_of_a_column_of_texts_the_first_that_does_not_fit_is_named_unless_it_is_personal(
+    kind: Any, texts: list[str], said: str
+) -> None:
+    table, types = {"x": np.array(texts)}, {"x": TEXT, "late": BOOLEAN}
+    asked = demands(FeatureContract("x", kind))
+    assert f"{said} is in row 3; correct them" in shown(column_faults(asked, types, table))
+    hidden = shown(column_faults(replace(asked, personal=("x",)), types, table))
+    assert "the first is in row 3" in hidden
+    assert texts[2] not in hidden
+    as_target = demands(task="regression", target="x", time="x")
+    odd = shown(column_faults(as_target, types, table))
+    assert odd.count("the first, ") == 2
+
+
+def test_texts_are_looked_at_as_the_dataset_is_read() -> None:
+    table, types = {"x": np.array(["1,5", "-", "31/12/2013"])}, {"x": TEXT, "late": BOOLEAN}
+    reading = Reading(2, missing=("-",), decimal=",", time_format="%d/%m/%Y")
+    numeric, time = (demands(FeatureContract("x", kind), reading=reading) for kind in ("numeric", "time"))
+    assert "the first, '31/12/2013', is in row 3" in shown(column_faults(numeric, types, table))
+    assert "the first, '1,5', is in row 1" in shown(column_faults(time, types, table))
 
 
 def test_a_reserved_name_is_refused() -> None:

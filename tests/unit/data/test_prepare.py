@@ -237,6 +237,23 @@ def test_what_was_declared_of_the_dataset_travels_in_the_contract() -> None:
     )
 
 
+def test_the_first_text_among_numbers_is_named_before_anything_is_trained() -> None:
+    columns = trips()
+    columns["delay"][7] = columns["delay"][9] = "late"
+    columns["wind"][3] = "calm"
+    said = refused(
+        house_with(columns),
+        task="regression",
+        target="delay",
+        metric="mae",
+        baseline={"kind": "prior"},
+        candidates=[{"estimator": "sklearn.linear_model.Ridge"}],
+    )
+    assert "target.delay: is a text column; regression needs numbers; 2 of 600 values (0.33%) are not numbers" in said
+    assert "the first, 'late', is in row 8" in said
+    assert "features.wind: is numeric in the spec, but text in the dataset; 1 of 600 values" in said
+
+
 def test_a_class_named_none_is_a_class() -> None:
     columns = trips()
     columns["late"] = ["late" if late else "None" for late in columns["late"]]

@@ -361,6 +361,13 @@ def test_a_footer_that_would_fill_the_memory_is_not_read() -> None:
     assert "write larger row groups" in batch_refusal(data)
 
 
+def test_a_text_with_a_nul_is_refused_as_in_csv_and_stays_what_it_was_in_versions_of_before() -> None:
+    data = written(pa.table({"n": [1, 2, 3], "gate": ["a", None, "a\0"]}))
+    assert "a.parquet: gate: has a NUL character in row 3; remove it" in refusal(data)
+    frame = PandasReader().read({"a.parquet": data}, GUESSED)
+    assert frame.types["gate"] is ColumnType.TEXT
+
+
 def test_a_column_that_is_nested_deeper_than_anyone_needs_is_a_fault() -> None:
     kind: pa.DataType = pa.int64()
     for _ in range(200):

@@ -511,6 +511,10 @@ def _canonical(name: str, raw: pd.DataFrame, how: _How) -> tuple[pd.DataFrame, d
             found = f"{series.to_numpy()[row]} in row {row + 1:,}"
             faults.append(Fault(f"{name}: {column}", f"has the time {found}; give times of the years 1 to 9999"))
             continue
+        if kind == "text" and not how.guesses and (holds := series.str.contains("\0", regex=False, na=False)).any():
+            row = int(holds.to_numpy().argmax())
+            faults.append(Fault(f"{name}: {column}", f"has a NUL character in row {row + 1:,}; remove it"))
+            continue
         columns[column], types[column] = series, None if kind == "empty" else ColumnType(kind)
     if faults:
         raise DatasetInvalidError(f"{name} cannot be used", faults)

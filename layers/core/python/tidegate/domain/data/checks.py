@@ -8,11 +8,12 @@ knowing but stops nothing is a note: the same, as a sentence. docs/data-checks.m
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 
-from tidegate.domain.data.dataset import ColumnType, Dataset
+from tidegate.domain.data.dataset import DECLARED, ColumnType, Dataset, Reading
 from tidegate.domain.data.personal import Finding
 from tidegate.domain.data.splits import Split
 from tidegate.domain.profiles import profile as profiles
@@ -22,11 +23,11 @@ from tidegate.domain.serving.contract import MAX_NUMBER, MAX_TEXT, FeatureContra
 from tidegate.kernel import english
 from tidegate.kernel.drift.registry import COMPARED
 from tidegate.kernel.errors import Fault
-from tidegate.kernel.expressions.times import FIRST_SECOND, LAST_SECOND
-from tidegate.kernel.fault_words import did_you_mean
+from tidegate.kernel.expressions.times import FIRST_SECOND, LAST_SECOND, seconds_of
+from tidegate.kernel.fault_words import did_you_mean, spelled
 from tidegate.kernel.metrics.metric import TaskName
 from tidegate.kernel.table import RESERVED, Column, Table
-from tidegate.kernel.values import class_name
+from tidegate.kernel.values import NotAValueError, class_name, read
 
 Codes = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -80,7 +81,8 @@ class Demands:
     """What a spec asks of a dataset.
 
     `outcome` comes from the catalog: columns known only after the fact. `vouched` are features that a person says are
-    known in advance; nobody can vouch for an outcome column. No value of a `personal` feature is shown.
+    known in advance; nobody can vouch for an outcome column. No value of a `personal` column is shown. `reading` says
+    how the dataset's texts are read.
     """
 
     dataset: str
@@ -94,6 +96,7 @@ class Demands:
     outcome: tuple[str, ...] = ()
     vouched: tuple[str, ...] = ()
     personal: tuple[str, ...] = ()
+    reading: Reading = DECLARED
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +125,17 @@ class Target:
     positive: int = 1
 
 
-def column_faults(demands: Demands, types: Mapping[str, ColumnType]) -> list[Fault]:
-    """Columns that are not there, have a type that does not fit, or must not be used."""
+def column_faults(
+    demands: Demands, types: Mapping[str, ColumnType], table: Mapping[str, Column] = MappingProxyType({})
+) -> list[Fault]:
+    """Columns that are not there, have a type that does not fit, or must not be used. Of columns of texts that are in
+    `table`, the first text that does not fit is named."""
+
+    def odd(name: str, kind: str) -> str:
+        if types[name] is not ColumnType.TEXT or name not in table:
+            return ""
+        return odd_texts(kind, table[name], demands.reading, shown=name not in demands.personal)
+
     faults = []
     wanted = [("target", demands.target)]
     wanted += [("time", demands.time)] if demands.time else []
@@ -135,21 +147,53 @@ def column_faults(demands: Demands, types: Mapping[str, ColumnType]) -> list[Fau
             near = did_you_mean(column, types)
             faults.append(Fault(f"{role}.{column}", f"dataset {demands.dataset} has no such column{near}"))
     if demands.time and types.get(demands.time, ColumnType.TIME) is not ColumnType.TIME:
-        faults.append(Fault(f"time.{demands.time}", f"is a {types[demands.time]} column; it must hold times"))
+        faults.append(
+            Fault(
+                f"time.{demands.time}",
+                f"is a {types[demands.time]} column; it must hold times{odd(demands.time, 'time')}",
+            )
+        )
     if demands.task == "regression" and types.get(demands.target) not in {
         None,
         ColumnType.NUMBER,
         ColumnType.INTEGER,
     }:
-        faults.append(
-            Fault(f"target.{demands.target}", f"is a {types[demands.target]} column; regression needs numbers")
-        )
+        problem = f"is a {types[demands.target]} column; regression needs numbers{odd(demands.target, 'numeric')}"
+        faults.append(Fault(f"target.{demands.target}", problem))
     for feature in demands.features:
-        faults += _feature_column_faults(demands, feature, types.get(feature.name))
+        kind = types.get(feature.name)
+        why = "" if kind is None or feature.kind == "categorical" else odd(feature.name, feature.kind)
+        faults += _feature_column_faults(demands, feature, kind, why)
     return faults
 
 
-def _feature_column_faults(demands: Demands, feature: FeatureContract, kind: ColumnType | None) -> Iterator[Fault]:
+def odd_texts(kind: str, texts: Column, reading: Reading, *, shown: bool) -> str:
+    """How many of a column's texts [rows] are no values of a kind, and where the first is; what it is if it may be
+    `shown`. The end of a sentence; empty when all of them are."""
+    every, rows, counts = np.unique(texts, return_index=True, return_counts=True)
+    odd = np.array([not _is_of(kind, str(text), reading) for text in every], dtype=np.bool_)
+    if not odd.any():
+        return ""
+    row = int(rows[odd].min())
+    text = f", {spelled(str(texts[row]))}," if shown else ""
+    are = {"time": "are not times", "boolean": "are not truth values"}.get(kind, "are not numbers")
+    remedy = "--time-format" if kind == "time" else "--missing"
+    named = f"{_of(int(counts[odd].sum()), len(texts))} {are}: the first{text} is in row {row + 1:,}"
+    return f"; {named}; correct them, or add the files with {remedy}"
+
+
+def _is_of(kind: str, text: str, reading: Reading) -> bool:
+    """Whether a text is a value of a kind, or means that one is missing."""
+    try:
+        value = read(kind, text, reading.missing_words, decimal=reading.decimal, time_format=reading.time_format)
+    except NotAValueError:
+        return False
+    return kind != "time" or value is None or seconds_of(str(value)) is not None
+
+
+def _feature_column_faults(
+    demands: Demands, feature: FeatureContract, kind: ColumnType | None, why: str
+) -> Iterator[Fault]:
     path = f"features.{feature.name}"
     if feature.name in RESERVED:
         yield Fault(path, "is a reserved name; rename the column")
@@ -166,7 +210,7 @@ def _feature_column_faults(demands: Demands, feature: FeatureContract, kind: Col
     elif kind is ColumnType.NUMBER and feature.kind != "time":
         yield Fault(path, f"is {feature.kind} in the spec, but the column has fractions", ("numeric",))
     else:
-        yield Fault(path, f"is {feature.kind} in the spec, but {kind} in the dataset", (_KIND_OF_TYPE[kind],))
+        yield Fault(path, f"is {feature.kind} in the spec, but {kind} in the dataset{why}", (_KIND_OF_TYPE[kind],))
 
 
 def unknown_role_faults(known: Iterable[str], roles: Iterable[tuple[str, str]]) -> list[Fault]:

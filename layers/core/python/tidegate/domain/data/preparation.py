@@ -87,8 +87,13 @@ def readable(feature: FeatureContract, types: Mapping[str, ColumnType]) -> bool:
 
 
 def columns_needed(demands: Demands, excluded: Excluded, types: Mapping[str, ColumnType]) -> list[str]:
-    """The columns, of those that are there, that `prepare_rows` looks at."""
-    features = [feature.name for feature in demands.features if readable(feature, types)]
+    """The columns, of those that are there, that `prepare_rows` looks at; texts too where a feature is something else,
+    to say which of them are not."""
+    features = [
+        feature.name
+        for feature in demands.features
+        if readable(feature, types) or types.get(feature.name) is ColumnType.TEXT
+    ]
     names = [demands.target, demands.time, demands.group, excluded.column, *features]
     return list(dict.fromkeys(name for name in names if name is not None and name in types))
 
@@ -118,7 +123,7 @@ def prepare_rows(
         DataCheckError: with every fault; a check whose own columns are at fault is passed over.
     """
     found = _Findings(demands, types, table, np.arange(len(hashes), dtype=np.int64))
-    found.faults += [*known, *column_faults(demands, types)]
+    found.faults += [*known, *column_faults(demands, types, table.columns)]
     found.exclude(excluded)
     found.drop_missing_target()
     time = found.role("time", demands.time)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.domain.data.checks import unknown_role_faults
+from tidegate.domain.data.checks import odd_texts, unknown_role_faults
 from tidegate.domain.data.dataset import ColumnType, DataFile, Dataset, DatasetStatus, DatasetVersion
 from tidegate.kernel.errors import DatasetInvalidError, Fault, InvalidInputError, NotFoundError, UnavailableError
 from tidegate.messages import RegisterDataset
@@ -99,6 +99,9 @@ def _read(dataset: Dataset, version: DatasetVersion, files: DatasetFiles, reader
     faults = unknown_role_faults(frame.types, dataset.roles)
     if dataset.time and frame.types.get(dataset.time, ColumnType.TIME) is not ColumnType.TIME:
         problem = f"is a {frame.types[dataset.time]} column; write times as 2013-05-31T18:00:00"
+        if frame.types[dataset.time] is ColumnType.TEXT:
+            texts = frame.table([dataset.time])[dataset.time]
+            problem += odd_texts("time", texts, version.reading, shown=dataset.time not in dataset.pii)
         faults.append(Fault(f"time.{dataset.time}", problem))
     if faults:
         next_step = f"correct the files or the description of dataset {dataset.name}, then add the files again"

@@ -94,11 +94,10 @@ def prepare(
     known = _champion_features(ref.model, models, versions, routes)
     kinds = {feature.name: feature.kind for feature in (*known, *feature_contracts(spec))}
     frame = read_version(version, files, reader, kinds)
-    captured = version.captured
-    prepared = _check(spec, dataset, frame, exclusions, allowed_licences, captured=captured.rows if captured else 0)
+    prepared = _check(spec, dataset, frame, exclusions, allowed_licences, version=version)
     own = set(spec.feature_names)
     champion = [feature for feature in known if feature.name not in own and readable(feature, frame.types)]
-    tables = _tables(spec, frame, prepared, champion, captured=captured is not None)
+    tables = _tables(spec, frame, prepared, champion, captured=version.captured is not None)
     training = training_rows(tables[RunFile.FIT], tables[RunFile.VALIDATION])
     rule = _fitted(spec.baseline, training, prepared)
     contract = _contract(spec, training, prepared.target, version.reading)
@@ -161,7 +160,7 @@ def _check(
     exclusions: Sequence[Exclusion],
     allowed_licences: Collection[str],
     *,
-    captured: int,
+    version: DatasetVersion,
 ) -> Prepared:
     """All checks, in this function and in `prepare_rows`; all faults at once."""
     suspected = _suspected(dataset, frame)
@@ -179,6 +178,7 @@ def _check(
         outcome=dataset.outcome,
         vouched=tuple(feature.name for feature in spec.features if feature.known_in_advance),
         personal=(*dataset.pii, *(finding.column for finding in personal)),
+        reading=version.reading,
     )
     rule = SplitRule(
         holdout_fraction=spec.split.holdout_fraction,
@@ -213,7 +213,7 @@ def _check(
         hashes=frame.row_hashes(),
         limits=limits,
         known=known,
-        captured=captured,
+        captured=version.captured.rows if version.captured else 0,
     )
     said = [f"pii.{each.column}: {each}; the spec says not_personal" for each in suspected if each.column in vouched]
     return replace(prepared, notes=(*prepared.notes, *said))
