@@ -3,7 +3,8 @@
 Called by the state machine's own Catch, and by EventBridge for executions that ended where no Catch could run: aborted,
 timed out as a whole, failed in CloseFailed itself. Both may come for one run; the second changes nothing.
 
-The registry's stream calls it for each run that is recorded, so that one whose request died on the way is started.
+The registry's stream calls it for each run and each attempt at a batch that is recorded, so that one whose request died
+on the way is started.
 """
 
 import json
@@ -13,9 +14,11 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from tidegate import wiring
 from tidegate.aws.announcements import change_of
+from tidegate.aws.batch_ledger import entry_of
 from tidegate.domain.registry.run import Run
 from tidegate.kernel.settings import CloseFailedSettings
 from tidegate.messages import CloseFailedTask, RunRef
+from tidegate.steps.batch.batch import start_recorded_batch
 from tidegate.steps.rollout.close_failed import ABORTED, TIMED_OUT, close_failed, start_recorded
 from tidegate.telemetry import logger
 
@@ -49,11 +52,14 @@ def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
 
 
 def _start(record: dict[str, Any]) -> None:
+    at = wiring.of(CloseFailedSettings)
+    entry = entry_of(record)
+    if entry is not None and not start_recorded_batch(entry, batches=at.batch_runs, clock=at.clock):
+        logger("close_failed").warning("not started", extra={"batch": entry.batch_id, "output": entry.output})
     change = change_of(record)
     if change is None or not isinstance(change.after, Run):
         return
     ref = RunRef(model=change.after.model, run_id=change.after.run_id)
-    at = wiring.of(CloseFailedSettings)
     closed = start_recorded(
         ref,
         models=at.registry,

@@ -49,14 +49,21 @@ from tidegate.kernel.settings import (
 
 MACHINE = "release"
 DAY_SECONDS = 86_400
-# A run that is recorded. Its start is tried for ten minutes, and then it is closed; an hour bridges a registry that
-# does not answer.
-RECORDED_RUNS = (
+# A run that is recorded, or an attempt at a batch. Its start is tried for ten minutes, and then given up; an hour
+# bridges a registry that does not answer.
+RECORDED = (
     {
         "eventName": ["INSERT"],
         "dynamodb": {
             "Keys": {"pk": {"S": [{"prefix": Partition.RUN.of("")}]}, "sk": {"S": [{"prefix": "RUN#"}]}},
             "NewImage": {"status": {"S": ["requested"]}},
+        },
+    },
+    {
+        "eventName": ["INSERT"],
+        "dynamodb": {
+            "Keys": {"pk": {"S": [{"prefix": Partition.BATCHES.of("")}]}, "sk": {"S": [{"prefix": "ENTRY#"}]}},
+            "NewImage": {"action": {"S": ["batch_start", "batch_resume"]}},
         },
     },
 )
@@ -89,7 +96,7 @@ class ReleaseStack(Stack):
             "RecordedRuns",
             self.functions["close_failed"].function,
             data.registry,
-            RECORDED_RUNS,
+            RECORDED,
             failures_arn=self.failures_arn,
             retries=RETRIES,
             oldest_seconds=OLDEST_SECONDS,
@@ -263,18 +270,19 @@ class ReleaseStack(Stack):
         )
 
     def _close_failed(self) -> PlatformFunction:
-        machine = self._machine_arn()
+        machine, batches = self._machine_arn(), self._machine_arn("batch")
         return self._step(
             "close_failed",
             CloseFailedSettings(
                 registry_table=self._data.registry.table_name,
                 ledger_table=self._data.ledger.table_name,
                 release_state_machine=machine,
+                batch_state_machine=batches,
             ),
             [
                 *self._releasing(Partition.RUN),
                 *reads_streams(self._data.registry),
-                allow(["states:StartExecution"], [machine]),
+                allow(["states:StartExecution"], [machine, batches]),
                 allow(["sqs:SendMessage"], [self.failures_arn]),
             ],
             "Closes a run that a fault ended, and starts one that is recorded and not started",
@@ -282,9 +290,9 @@ class ReleaseStack(Stack):
             background=True,
         )
 
-    def _machine_arn(self) -> str:
+    def _machine_arn(self, name: str = MACHINE) -> str:
         """By its name: the machine's own ARN would make function and machine wait for each other."""
-        return named_arn("states", f"stateMachine:{self._sources.settings.prefix}-{MACHINE}")
+        return named_arn("states", f"stateMachine:{self._sources.settings.prefix}-{name}")
 
     def _step(
         self,

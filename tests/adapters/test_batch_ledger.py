@@ -2,32 +2,18 @@
 
 import threading
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import pytest
 
 from tests.adapters.conftest import TABLE
+from tests.builders.batch import START
 from tidegate.aws.batch_ledger import DynamoBatchLedger
 from tidegate.aws.table import Table, put
-from tidegate.domain.batch.batch_ledger import Act, BatchEntry, Head, verify
+from tidegate.domain.batch.batch_ledger import Act, Head, verify
 from tidegate.kernel.errors import LedgerBrokenError
 from tidegate.ports.batch import BatchLedger
 from tidegate.testing.batch import InMemoryBatchLedger
 
-START = BatchEntry(
-    model="delay",
-    seq=0,
-    at=datetime(2026, 1, 5, 12, tzinfo=UTC),
-    actor="arn:aws:iam::123456789012:user/ana",
-    action=Act.START,
-    batch_id="b1",
-    version=3,
-    artifact_sha256="a" * 64,
-    input="s3://data/in/",
-    output="s3://data/out/",
-    objects=2,
-    attempt=1,
-)
 END = replace(START, action=Act.COMPLETE, attempt=None, rows=10, faulty=1, success_sha256="e" * 64)
 
 

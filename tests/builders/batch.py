@@ -1,7 +1,10 @@
-"""A model for batches whose answers show every input."""
+"""A model for batches whose answers show every input, and an entry of their ledger."""
+
+from datetime import UTC, datetime
 
 import numpy as np
 
+from tidegate.domain.batch.batch_ledger import Act, BatchEntry
 from tidegate.domain.serving.baseline import FittedRule
 from tidegate.domain.serving.contract import (
     Contract,
@@ -20,6 +23,21 @@ FEATURES = (
     FeatureContract("dest", "categorical", missing="allow"),
 )
 CONTRACT = Contract("delay", "binary", FEATURES, classes=(False, True), threshold=0.4)
+
+START = BatchEntry(
+    model="delay",
+    seq=0,
+    at=datetime(2026, 1, 5, 12, tzinfo=UTC),
+    actor="arn:aws:iam::123456789012:user/ana",
+    action=Act.START,
+    batch_id="b1",
+    version=3,
+    artifact_sha256="a" * 64,
+    input="s3://data/in/",
+    output="s3://data/out/",
+    objects=2,
+    attempt=1,
+)
 
 
 class Scorer:

@@ -7,14 +7,15 @@ from typing import Any
 import pytest
 
 from infra.local.patterns import matches
+from tests.builders.batch import START
 from tests.builders.notifications import DRIFT, ENTRY, RUN, STEADY, looked
 from tests.builders.rollouts import ASKED, OneRelease
 from tests.infra.synthesized import Deployment, Resource
 from tidegate.aws.announcements import change_of
 from tidegate.aws.items import encode
+from tidegate.domain.batch.batch_ledger import Act
 from tidegate.domain.notifications.announcement import announcement
-from tidegate.domain.registry.run import CandidateRun, RunStatus
-from tidegate.steps.rollout.close_failed import START_WITHIN
+from tidegate.domain.registry.run import START_WITHIN, CandidateRun, RunStatus
 
 
 def mappings(deployment: Deployment) -> dict[str, Resource]:
@@ -96,14 +97,20 @@ def test_another_function_is_called_for_each_run_that_is_recorded_and_for_nothin
     assert "CloseFailed" in json.dumps(mapping.properties["FunctionName"])
     assert "Registry" in json.dumps(mapping.properties["EventSourceArn"])
     assert mapping.properties["MaximumRecordAgeInSeconds"] > START_WITHIN.total_seconds()
-    (entry,) = mapping.properties["FilterCriteria"]["Filters"]
-    pattern = json.loads(entry["Pattern"])
+    patterns = [json.loads(each["Pattern"]) for each in mapping.properties["FilterCriteria"]["Filters"]]
+    pattern, batches = patterns
     run = "RUN#flight-delay"
     recorded = record(run, "RUN#r-3", None, replace(RUN, status=RunStatus.REQUESTED))
     assert matches(pattern, recorded)
     begun = record(run, "RUN#r-3", replace(RUN, status=RunStatus.REQUESTED), replace(RUN, status=RunStatus.RUNNING))
     for other in (begun, *records().values()):
-        assert not matches(pattern, other)
+        assert not any(matches(each, other) for each in patterns)
+    chained = record("BATCHES#flight-delay", "ENTRY#0000000001", None, START)
+    assert matches(batches, chained)
+    assert not matches(batches, record("BATCHES#flight-delay", "ACT#b#batch_start#1", None, START))
+    assert not matches(
+        batches, record("BATCHES#flight-delay", "ENTRY#0000000002", None, replace(START, action=Act.COMPLETE))
+    )
 
 
 def test_the_stream_has_what_was_before_and_what_is_after(deployment: Deployment) -> None:

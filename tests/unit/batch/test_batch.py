@@ -2,15 +2,20 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import fields, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from functions.close_failed import handler as function
 from tests.builders.batch import CONTRACT, Scorer, fallback_of
 from tests.builders.specs import spec_document
+from tests.context import CONTEXT
 from tests.documents.forms import hold
+from tidegate import wiring
+from tidegate.aws.items import encode
 from tidegate.domain.batch.batch import TOTALS, Batch, identity, record_of, success_of
 from tidegate.domain.batch.batch_ledger import Act, BatchEntry, verify
 from tidegate.domain.registry.route import FallbackRef, Route, Served
@@ -24,14 +29,15 @@ from tidegate.kernel.errors import (
     InputChangedError,
     InvalidInputError,
     NotFoundError,
+    UnavailableError,
 )
 from tidegate.messages import FinishTask, NoteTask, PlanCursor, PlanTask, ScoreTask
 from tidegate.ml import batches
 from tidegate.spec.model import ModelSpec
 from tidegate.steps.batch import work
-from tidegate.steps.batch.batch import StartBatch, show_batch, start_batch
+from tidegate.steps.batch.batch import StartBatch, show_batch, start_batch, start_recorded_batch
 from tidegate.steps.batch.work import finish, note, plan, score_part
-from tidegate.testing.batch import InMemoryBatchLedger
+from tidegate.testing.batch import InMemoryBatchLedger, InMemoryBatchRuns
 from tidegate.testing.parts import InMemoryParts
 
 ANA = "arn:aws:sts::123456789012:assumed-role/Sales/ana"
@@ -174,6 +180,42 @@ def test_missing_parts_fail_the_batch_with_the_reason_and_the_same_request_goes_
     assert world.finish().complete
     assert world.start()["batch"]["status"] == "succeeded"
     assert len(world.batch_runs.attempts[batch_id]) == 2
+
+
+def test_a_batch_that_is_recorded_and_not_started_is_shown_as_that_and_started_by_its_record(
+    world: BatchWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Refusing(InMemoryBatchRuns):
+        def start(self, batch_id: str, number: int, document: Mapping[str, Any]) -> None:
+            raise UnavailableError("Step Functions does not answer")
+
+    runs, world.batch_runs = world.batch_runs, Refusing()
+    with pytest.raises(UnavailableError):
+        world.start()
+    (entry,) = world.batch_ledger.entries("delay")
+    assert world.show()["status"] == "requested"
+    with pytest.raises(UnavailableError):
+        world.step(start_recorded_batch, entry)
+    world.clock.at += timedelta(minutes=10)
+    assert not world.step(start_recorded_batch, entry)
+    assert (world.show()["status"], world.show()["reason"]) == (
+        "failed",
+        "it was recorded and not started within 10 minutes",
+    )
+
+    world.batch_runs = runs
+    image = encode(entry)
+    keys = {"pk": {"S": "BATCHES#delay"}, "sk": {"S": "ENTRY#0000000001"}}
+    event = {"Records": [{"eventName": "INSERT", "dynamodb": {"Keys": keys, "NewImage": keys | image}}]}
+    monkeypatch.setattr(wiring, "of", lambda _: world)
+    for _ in range(2):
+        assert function.handler(event, CONTEXT) == {}
+    assert (world.show()["status"], world.show()["attempt"]) == ("running", 1)
+    assert world.attempt == {"output": OUTPUT, "record_sha256": entry.record_sha256}
+    for part in world.plan():
+        world.score(part)
+    assert world.finish().complete
+    assert world.show()["status"] == "succeeded"
 
 
 def test_the_same_request_twice_is_one_execution(world: BatchWorld) -> None:

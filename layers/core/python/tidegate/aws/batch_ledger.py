@@ -8,9 +8,10 @@
 The partitions are their own, so that the functions of batches may write here and nowhere else.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from tidegate.aws.items import attribute, chained, decode, encode
 from tidegate.aws.table import ABSENT, RefusedError, Table, put
@@ -27,6 +28,14 @@ class _Recorded:
     FORM: ClassVar = StoredForm("mark of a batch ledger entry")
 
     seq: int
+
+
+def entry_of(record: Mapping[str, Any]) -> BatchEntry | None:
+    """The entry that a record of the registry's stream adds; None when it is about something else."""
+    item = record["dynamodb"]
+    if not item["Keys"]["pk"]["S"].startswith(Partition.BATCHES.of("")) or "NewImage" not in item:
+        return None
+    return decode(BatchEntry, item["NewImage"]) if item["Keys"]["sk"]["S"].startswith("ENTRY#") else None
 
 
 class DynamoBatchLedger:

@@ -457,7 +457,7 @@ class Client:
         for pause in _pauses(LONGEST_FOLLOW_PAUSE_SECONDS):
             batch = self._steadily(partial(self.batch, model, output))
             on_look(batch)
-            if batch["status"] != "running":
+            if batch["status"] not in {"requested", "running"}:
                 return batch
             if time.monotonic() > deadline:
                 raise UnavailableError(

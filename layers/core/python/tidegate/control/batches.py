@@ -36,5 +36,6 @@ def show_batch(call: Call, at: At) -> Answer:
         objects=at.batch_objects,
         batches=at.batch_runs,
         ledger=at.batch_ledger,
+        clock=at.clock,
     )
     return HTTPStatus.OK, answer

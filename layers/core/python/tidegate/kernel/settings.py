@@ -96,11 +96,12 @@ class LedgerSettings(Settings):
 
 @dataclass(frozen=True, slots=True)
 class CloseFailedSettings(Settings):
-    """functions/close_failed: the same, and the state machine that starts runs."""
+    """functions/close_failed: the same, and the state machines that run releases and batches."""
 
     registry_table: str
     ledger_table: str
     release_state_machine: str
+    batch_state_machine: str
 
 
 @dataclass(frozen=True, slots=True)

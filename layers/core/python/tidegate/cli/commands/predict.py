@@ -131,7 +131,7 @@ def _in_s3(tool: Tool, model: str, source: str, output: str, ids: list[str] | No
         tool.say(f"resuming with the missing parts (attempt {batch['attempt']})")
     if batch["status"] == "succeeded":
         tool.say("nothing to do: all rows are scored")
-    if wait and batch["status"] == "running":
+    if wait and batch["status"] in {"requested", "running"}:
         look = _Progress(tool)
         try:
             batch = tool.client.wait_for_batch(model, output, on_look=look.look)

@@ -5,7 +5,7 @@ Plain frozen dataclasses: adapters store them, steps move them. Times are aware 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, ClassVar
 
@@ -54,6 +54,7 @@ class CandidateRun:
     rows: int
 
 
+START_WITHIN = timedelta(minutes=10)  # of a run or a batch that is recorded; then its start is given up
 APPLIED = "applied its spec"
 ENDED = "Ended"  # name of the error of a run that somebody ended
 

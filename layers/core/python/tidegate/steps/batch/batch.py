@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Annotated, Any
 
@@ -25,8 +26,9 @@ from tidegate.domain.batch.batch import (
     record_of,
     success_of,
 )
-from tidegate.domain.batch.batch_ledger import Act, begun, key_of
+from tidegate.domain.batch.batch_ledger import Act, BatchEntry, begun, key_of
 from tidegate.domain.registry.route import Route
+from tidegate.domain.registry.run import START_WITHIN
 from tidegate.kernel import english
 from tidegate.kernel.address import Address, folder
 from tidegate.kernel.errors import (
@@ -129,10 +131,32 @@ def start_batch(
         number = latest.number + 1 if latest else 1
         entry = begun(batch, record, number, actor=actor, at=clock.now())
         ledger.append(entry)
-        given = {"output": batch.output, "record_sha256": entry.record_sha256, "cursor": _FIRST}
-        batches.start(batch.batch_id, number, given)
+        _start(entry, number, batches)
         latest = Attempt(number, "RUNNING")
-    return _shown(batch, latest, success, objects) | {"resumed": resumed}
+    return _shown(batch, latest, success, objects, clock.now()) | {"resumed": resumed}
+
+
+def start_recorded_batch(entry: BatchEntry, *, batches: BatchRuns, clock: Clock) -> bool:
+    """Start the attempt that an entry of the ledger is about, whoever else does; False when it could not be started
+    within `START_WITHIN`: the batch is then shown as failed, and the same request starts it.
+
+    Raises:
+        Exception: it cannot be started now; call again.
+    """
+    if entry.attempt is None:
+        return True
+    try:
+        _start(entry, entry.attempt, batches)
+    except Exception:  # whatever it is, nobody else would start the attempt
+        if clock.now() - entry.at < START_WITHIN:
+            raise
+        return False
+    return True
+
+
+def _start(entry: BatchEntry, number: int, batches: BatchRuns) -> None:
+    given = {"output": entry.output, "record_sha256": entry.record_sha256, "cursor": _FIRST}
+    batches.start(entry.batch_id, number, given)
 
 
 def show_batch(
@@ -144,6 +168,7 @@ def show_batch(
     objects: BatchObjects,
     batches: BatchRuns,
     ledger: BatchLedger,
+    clock: Clock,
 ) -> dict[str, Any]:
     """How far the batch is that owns an output.
 
@@ -160,7 +185,7 @@ def show_batch(
         raise NotFoundError(f"{home} is the output of a batch of model {batch.model!r}, not of {model!r}")
     if not _begun(batch, record, ledger):
         raise _unknown(home)
-    return _shown(batch, batches.latest(batch.batch_id), _success(batch, objects, ledger), objects)
+    return _shown(batch, batches.latest(batch.batch_id), _success(batch, objects, ledger), objects, clock.now())
 
 
 def _home(output: str, actor: str, places: Places) -> Address:
@@ -312,7 +337,9 @@ def _success(batch: Batch, objects: BatchObjects, ledger: BatchLedger) -> bytes 
     return found if hashlib.sha256(found).hexdigest() == end.success_sha256 else None
 
 
-def _shown(batch: Batch, latest: Attempt | None, success: bytes | None, objects: BatchObjects) -> dict[str, Any]:
+def _shown(
+    batch: Batch, latest: Attempt | None, success: bytes | None, objects: BatchObjects, now: datetime
+) -> dict[str, Any]:
     about = {
         "batch_id": batch.batch_id,
         "model": batch.model,
@@ -328,10 +355,18 @@ def _shown(batch: Batch, latest: Attempt | None, success: bytes | None, objects:
         totals = TOTALS.read(success)
         done = {"parts": totals["parts"], "rows": totals["rows"]}
         return {"batch": about | {"status": "succeeded", "planned": done, "done": done, "totals": totals, "reason": ""}}
-    status = "running" if latest is None or latest.running else "failed"
-    reason = "" if latest is None or latest.running else latest.reason or latest.status.lower()
+    status, reason = _status(latest, now - datetime.fromisoformat(batch.started_at))
     planned, done = _progress(batch, objects)
     return {"batch": about | {"status": status, "planned": planned, "done": done, "totals": None, "reason": reason}}
+
+
+def _status(latest: Attempt | None, age: timedelta) -> tuple[str, str]:
+    """Of a batch that is not complete, and why it failed."""
+    if latest is not None:
+        return ("running", "") if latest.running else ("failed", latest.reason or latest.status.lower())
+    if age < START_WITHIN:
+        return "requested", ""
+    return "failed", f"it was recorded and not started within {START_WITHIN / timedelta(minutes=1):.0f} minutes"
 
 
 def _progress(batch: Batch, objects: BatchObjects) -> tuple[dict[str, int] | None, dict[str, int]]:

@@ -8,7 +8,7 @@ import json
 import re
 from datetime import timedelta
 
-from tidegate.domain.registry.run import RunError, RunStatus
+from tidegate.domain.registry.run import START_WITHIN, RunError, RunStatus
 from tidegate.messages import ClosedRun, CloseFailedTask, RunRef
 from tidegate.ports.platform import Clock
 from tidegate.ports.registry import Models, Routes, Runs, Versions, Workflow
@@ -18,7 +18,6 @@ from tidegate.steps.rollout.rollout import abandon
 ABORTED = "Aborted"  # somebody stopped the execution; Step Functions names no error
 TIMED_OUT = "States.Timeout"
 NOT_STARTED = "NotStarted"
-START_WITHIN = timedelta(minutes=10)
 ROLLOUT = "rollout"  # the stage of a run that is closed as accepted
 _MAX_MESSAGE = 1_000
 _SENTENCES = {  # by what Lambda and Step Functions call it, not what our code raised
