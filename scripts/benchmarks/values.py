@@ -3,8 +3,8 @@
 Numbers, truth values, categories and times are drawn, valid and odd ones alike, and read as the cells of a dataset, of
 a batch in S3, of `tidegate predict --input` and of MLflow's CSV: half of the files with a decimal comma and a format of
 times that are declared. Beside them stand pandas' defaults, and Tidegate's reading of datasets that do not say how they
-are read, and MLflow's own reader of CSV for a model with a signature of these kinds, which can be told neither words
-that mean missing, nor decimal commas, nor formats of times. MLflow runs in an environment of its own.
+are read, and MLflow's own reader of CSV for a model with a signature of these kinds, which knows neither words that
+mean missing, nor decimal commas, nor formats of times. MLflow runs in an environment of its own.
 """
 
 import csv
