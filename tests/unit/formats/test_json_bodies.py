@@ -12,11 +12,10 @@ import pytest
 from functions.feedback import handler as feedback
 from functions.inference import handler as inference
 from tests.builders.control_api import World, event, wired
-from tests.builders.feedback import prediction
+from tests.builders.feedback import FeedbackFunction, prediction
 from tests.builders.json_bodies import CONSTANTS, bodies
 from tests.builders.serving import MODEL, Serving, onnx
 from tests.context import CONTEXT
-from tests.unit.serving.test_feedback import FeedbackFunction
 from tidegate import wiring
 from tidegate.control.call import Reading, resource
 from tidegate.kernel.routes import CONTROL, SERVING, Route

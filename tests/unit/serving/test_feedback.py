@@ -12,14 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.feedback import handler as function
 from tests.builders.captures import asked, lines, rollout, sure
 from tests.builders.captures import feedback as label
 from tests.builders.command_line import Cli
-from tests.builders.feedback import ABOUT, NOW, REPORTER, SINCE, item, kept, prediction
-from tests.builders.registry import registered
-from tests.builders.specs import spec_document
-from tests.context import CONTEXT
+from tests.builders.feedback import ABOUT, NOW, REPORTER, FeedbackFunction, item, kept, prediction
 from tests.documents.forms import hold
 from tidegate import wiring
 from tidegate.cli import exits
@@ -41,14 +37,8 @@ from tidegate.domain.serving.feedback import (
 )
 from tidegate.kernel.errors import Fault, NotFoundError, RequestInvalidError, UnavailableError
 from tidegate.kernel.ids import uuid7
-from tidegate.kernel.routes import SERVING
-from tidegate.kernel.settings import FeedbackSettings
 from tidegate.kernel.values import class_name
-from tidegate.spec.model import ModelSpec
 from tidegate.steps.serving.feedback import KNOWN
-from tidegate.testing.parts import InMemoryParts
-from tidegate.testing.platform import FixedClock
-from tidegate.testing.registry import InMemoryRegistry
 
 
 def refused(*items: Any, about: ReportedModel = ABOUT["flight-delay"], listed: bool = True) -> dict[str, str]:
@@ -261,48 +251,6 @@ def test_a_body_of_another_shape_is_refused(body: bytes, status: int, word: str)
 
 
 # Taking it in
-
-
-class Registry(InMemoryRegistry):
-    """Counts how often it is asked for a model."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.asked = 0
-
-    def model(self, name: str) -> Any:
-        self.asked += 1
-        return super().model(name)
-
-
-class FeedbackFunction(InMemoryParts):
-    """The function over a registry with one model."""
-
-    registry: Registry
-
-    def __init__(self) -> None:
-        settings = FeedbackSettings("table", "stream", "test", max_body_bytes="10000")
-        super().__init__(registry=Registry(), clock=FixedClock(NOW), settings=settings)
-        self.registry.apply(ModelSpec.parse(spec_document()), author="ana", at=SINCE)
-        registered(self.registry, "r-001", created_at=SINCE)
-        self.registry.asked = 0
-
-    def post(
-        self, body: Any, *, model: str = "flight-delay", route: str = "feedback", event: Any = None, **headers: str
-    ) -> dict[str, Any]:
-        text = body if isinstance(body, str) else json.dumps(body)
-        return function.handler(
-            {
-                "routeKey": SERVING[route].key,
-                "pathParameters": {"model": model},
-                "requestContext": {"authorizer": {"iam": {"userArn": REPORTER.arn}}},
-                "headers": {"Content-Type": "application/json"} | headers,
-                "body": text,
-                "isBase64Encoded": False,
-            }
-            | (event or {}),
-            CONTEXT,
-        )
 
 
 @pytest.fixture
