@@ -63,6 +63,7 @@ def deployed(over_http: None, cold: Callable[..., None], monkeypatch: pytest.Mon
         CAPTURE_STREAM="captures",
         CAPTURES_BUCKET=BUCKET,
         RELEASE_STATE_MACHINE=MACHINE,
+        BATCH_STATE_MACHINE=MACHINE,
         SCORING_TIMEOUT_MS="5000",
         MAX_INSTANCES="10",
         MAX_BODY_BYTES="100000",
