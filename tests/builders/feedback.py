@@ -39,7 +39,7 @@ def kept(*items: Any, model: str = "flight-delay") -> list[dict[str, Any]]:
     return records(Report(items), ABOUT[model], REPORTER, NOW)
 
 
-class Registry(InMemoryRegistry):
+class CountingRegistry(InMemoryRegistry):
     """Counts how often it is asked for a model."""
 
     def __init__(self) -> None:
@@ -54,11 +54,11 @@ class Registry(InMemoryRegistry):
 class FeedbackFunction(InMemoryParts):
     """The function over a registry with one model."""
 
-    registry: Registry
+    registry: CountingRegistry
 
     def __init__(self) -> None:
         settings = FeedbackSettings("table", "stream", "test", max_body_bytes="10000")
-        super().__init__(registry=Registry(), clock=FixedClock(NOW), settings=settings)
+        super().__init__(registry=CountingRegistry(), clock=FixedClock(NOW), settings=settings)
         self.registry.apply(ModelSpec.parse(spec_document()), author="ana", at=SINCE)
         registered(self.registry, "r-001", created_at=SINCE)
         self.registry.asked = 0
