@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from scripts.benchmarks import leaks
 from scripts.benchmarks.holdouts import simulate
 from tidegate.domain.evaluation.bootstrap import CANDIDATE, Comparison, paired_bootstrap
 from tidegate.domain.evaluation.evaluation import BaselineValue, ChampionValue, Evaluation, LatencyMs, Parity
 from tidegate.domain.evaluation.gate import CheckOutcome, Policy, not_worse_than_champion
 
-SUMMARY = "wrong and right verdicts of the gate on simulated holdouts, compared with a point comparison"
+SUMMARY = "wrong and right verdicts of the gate, beside a point comparison, and of the check for leaks before training"
 CHAMPION_AUC = 0.74
 MARGIN = 0.005
 GAINS = (0.005, 0.01, 0.02)
@@ -25,7 +26,7 @@ CONFIDENCE = 0.95
 
 def run(*, quick: bool) -> dict[str, Any]:
     """Shares of verdicts. `wrong_better`: the candidate is truly equal. `wrong_not_worse`: it is truly worse by exactly
-    the margin. `power`: it is truly better by `gain`."""
+    the margin. `power`: it is truly better by `gain`. `leaks`: see `leaks.measured`."""
     simulations, powered = (400, 150) if quick else (2000, 500)
     rows, resamples = (1000, 500) if quick else (4000, 1000)
     size = {"rows": rows, "resamples": resamples}
@@ -42,11 +43,12 @@ def run(*, quick: bool) -> dict[str, Any]:
             {"gain": gain} | _accepted(gain, 0.0, powered, first_seed=2_000_000 + 100_000 * index, **size)
             for index, gain in enumerate(GAINS)
         ],
+        "leaks": leaks.measured(),
     }
 
 
 def tables(figures: dict[str, Any]) -> Iterator[tuple[str, list[str], list[list[str]]]]:
-    """One table of wrong verdicts and one of power."""
+    """One table of wrong verdicts, one of power, and what the check before training finds."""
     holdouts = f"{figures['simulations']['wrong']:,} holdouts of {figures['rows']:,} rows"
     yield (
         f"accepted although it should not be (share of {holdouts})",
@@ -61,6 +63,7 @@ def tables(figures: dict[str, Any]) -> Iterator[tuple[str, list[str], list[list[
         ["candidate's true AUC", "Tidegate", "point comparison"],
         [[f"higher by {row['gain']}", *_shares(row)] for row in figures["power"]],
     )
+    yield leaks.table(figures["leaks"])
 
 
 def _shares(row: dict[str, float]) -> list[str]:

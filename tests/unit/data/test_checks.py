@@ -15,7 +15,6 @@ from tidegate.domain.data.checks import (
     copies,
     copy_faults,
     duplicate_faults,
-    leak_faults,
     precision_notes,
     read_target,
     split_faults,
@@ -258,77 +257,6 @@ def test_copies_across_the_split_are_counted_and_refused_when_they_are_most() ->
     faults, notes = copy_faults(3, split)
     assert "3 of 5 holdout rows" in shown(faults)
     assert not notes
-
-
-def honest(rows: int) -> tuple[list[FeatureContract], dict[str, Any], np.ndarray]:
-    """Five features of which three say a little, and what they say it of."""
-    columns: dict[str, Any] = {f"x{number}": CHANCE.normal(size=rows) for number in range(4)}
-    columns["c"] = CHANCE.choice(["a", "b", "c"], rows)
-    signal = columns["x0"] + 0.5 * columns["x1"] + (columns["c"] == "a") + CHANCE.normal(size=rows) * 2
-    features = [FeatureContract(name, "categorical" if name == "c" else "numeric") for name in columns]
-    return features, columns, signal
-
-
-def leaks(features: list[FeatureContract], columns: dict[str, Any], target: Target) -> set[str]:
-    faults, strengths = leak_faults(features, Table(columns), target)
-    assert set(strengths) == set(columns)
-    return {fault.path for fault in faults}
-
-
-def test_honest_features_are_not_suspected() -> None:
-    features, columns, signal = honest(4_000)
-    assert leaks(features, columns, Target((signal > 1).astype(int), (False, True))) == set()
-    assert leaks(features, columns, Target(signal)) == set()
-
-
-@pytest.mark.parametrize("shape", ["rising", "bent", "gaps", "text"])
-def test_a_feature_that_alone_gives_the_target_away_is_suspected(shape: str) -> None:
-    features, columns, signal = honest(4_000)
-    delay = signal + CHANCE.normal(size=4_000) * 0.5
-    hidden = {
-        "rising": delay,
-        "bent": np.abs(delay - 1),
-        "gaps": np.where(delay > 1, np.nan, 3.0),
-        "text": np.where(delay > 1, "cancelled", "flown"),
-    }[shape]
-    late = (np.abs(signal - 1) > 1.5) if shape == "bent" else signal > 1
-    leak = FeatureContract("leak", "categorical" if shape == "text" else "numeric")
-    found = leaks([*features, leak], {**columns, "leak": hidden}, Target(late.astype(int), (False, True)))
-    assert found == {"features.leak"}
-
-
-def test_a_leak_of_a_number_is_suspected_too() -> None:
-    features, columns, signal = honest(4_000)
-    leak = signal * 60 + CHANCE.normal(size=4_000)
-    found = leaks([*features, FeatureContract("leak", "numeric")], {**columns, "leak": leak}, Target(signal))
-    assert found == {"features.leak"}
-
-
-def test_a_feature_that_is_vouched_for_is_measured_but_not_suspected_and_hides_no_other() -> None:
-    features, columns, signal = honest(4_000)
-    late = Target((signal > 1).astype(int), (False, True))
-    columns |= {"yesterday": signal + CHANCE.normal(size=4_000) * 0.1, "delay": signal * 60}
-    features += [FeatureContract("yesterday", "numeric"), FeatureContract("delay", "numeric")]
-    faults, strengths = leak_faults(features, Table(columns), late, vouched=["yesterday"])
-    assert [fault.path for fault in faults] == ["features.delay"]
-    assert strengths["yesterday"] > 0.95
-    assert leak_faults(features, Table(columns), late, vouched=["yesterday", "delay"])[0] == []
-    assert leak_faults(features, Table(columns), late, vouched=list(columns))[0] == []
-
-
-def test_strong_features_in_good_company_are_no_leak() -> None:
-    truth = CHANCE.normal(size=4_000)
-    names = [f"size{number}" for number in range(8)]
-    columns = {name: truth + CHANCE.normal(size=4_000) * (0.6 + 0.1 * index) for index, name in enumerate(names)}
-    features = [FeatureContract(name, "numeric") for name in names]
-    assert leaks(features, columns, Target((truth > 0).astype(int), (False, True))) == set()
-
-
-def test_many_categories_gain_nothing_by_learning_rows_by_heart() -> None:
-    features, columns, signal = honest(2_000)
-    columns["id"] = np.array([f"row {number}" for number in range(2_000)])
-    found = leaks([*features, FeatureContract("id", "categorical")], columns, Target(signal))
-    assert found == set()
 
 
 def test_features_that_are_equal_in_training_are_named_together() -> None:

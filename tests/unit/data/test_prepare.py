@@ -468,8 +468,8 @@ def test_a_leak_that_nobody_declared_is_found() -> None:
     features = [*spec().model_dump(mode="json")["features"], {"name": "delay", "kind": "numeric"}]
     shown = refused(house, features=features)
     assert re.search(
-        r"features\.delay: alone predicts the target with AUC 0\.9\d\d\. The limit is 0\.85 where the next feature "
-        r"errs twice as much \(\w+ has 0\.[5-8]\d\d\)\. It is probably known only after the fact",
+        r"features\.delay: alone predicts the target with AUC 1\.000 \[1\.000, 1\.000\]: a copy, by the limit of "
+        r"0\.99 \(the next feature, \w+, has 0\.[5-8]\d\d \[.*\]\)\. It is probably known only after the fact",
         shown,
     ), shown
 

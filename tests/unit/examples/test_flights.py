@@ -18,12 +18,12 @@ from tidegate.domain.data.checks import (
     Limits,
     Target,
     duplicate_faults,
-    leak_faults,
     target_faults,
     twin_faults,
     value_faults,
 )
 from tidegate.domain.data.dataset import ColumnType
+from tidegate.domain.data.leaks import leak_faults
 from tidegate.domain.data.personal import MOST_TEXTS, search
 from tidegate.domain.data.splits import Split
 from tidegate.domain.profiles.units import known_values, strange
@@ -108,10 +108,10 @@ def test_the_delay_at_departure_is_caught_without_being_declared(frame: PandasFr
     winter = frame.table([TIME])[TIME] < np.datetime64("2013-05-01")
     table = frame.table([feature.name for feature in features], as_text=texts).take(winter)
     late = Target(frame.table(["late"])["late"][winter].astype(np.int64), (False, True))
-    faults, strengths = leak_faults(features, table, late)
-    assert [fault.path for fault in faults] == ["features.dep_delay"]
-    assert strengths["dep_delay"] > 0.88
-    assert max(value for name, value in strengths.items() if name != "dep_delay") < 0.7
+    found = leak_faults(features, table, late)
+    assert [fault.path for fault in found.faults] == ["features.dep_delay"]
+    assert found.strengths["dep_delay"] > 0.88
+    assert max(value for name, value in found.strengths.items() if name != "dep_delay") < 0.7
 
 
 def test_the_first_version_serves_at_once_and_later_ones_pass_a_canary_and_a_probation() -> None:

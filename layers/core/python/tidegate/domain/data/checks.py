@@ -1,6 +1,6 @@
 """What data must be like before a model is trained on it; checks answer with faults, so that all are reported at once.
 
-    faults = column_faults(demands, types) + value_faults(demands.features, table) + leak_faults(...)
+    faults = column_faults(demands, types) + value_faults(demands.features, table) + twin_faults(...)
 
 A fault's path is a word of the spec and the column: `features.dep_delay`, `target.late`, `split.holdout`. What is worth
 knowing but stops nothing is a note: the same, as a sentence. docs/data-checks.md lists every check.
@@ -40,18 +40,9 @@ MOST_CLASSES = 100
 _ID_SHARE = 0.5  # a categorical feature with more categories than half its rows names rows, it does not describe them
 _ID_ROWS = 100
 _SHOWN = 5
-
-# Suspicion begins here: on flights, dep_delay alone ranks late arrivals with AUC 0.89 and the best honest feature with
-# 0.65, so an AUC of 0.85 separates the two; explained variance comes higher for honest features (yesterday's value).
-SUSPICIOUS_AUC = 0.85
-SUSPICIOUS_R2 = 0.9
-PERFECT = 0.999
-_LEAK_ROWS = 100_000
-_GLANCE = 256
-_BINS = 64
-_SHRINK_ROWS = 10
 _EXACT = 2.0**53  # from here on, float64 skips whole numbers
 _LOST_SHARE = 0.01  # of the different values of a number: noted when as many become another one as float32
+_GLANCE = 256  # rows that distinguish most columns
 _FEW_STEPS = 2**20  # of float32 between the least and the greatest value; with more, it is no wonder that a few meet
 _AS_FLOAT32 = "as 32-bit floats, which is what a model gets"
 _LARGE = (
@@ -321,7 +312,7 @@ def wide_faults(path: str, column: Column) -> list[Fault]:
 
 
 def _equal(one: Column, other: Column) -> bool:
-    """Missing numbers are equal to each other. The first rows distinguish most columns."""
+    """Missing numbers are equal to each other."""
     if (one.dtype.kind == "f") != (other.dtype.kind == "f"):
         return False
     alike = one.dtype.kind == "f"
@@ -557,104 +548,6 @@ def target_faults(name: str, target: Target, split: Split, limits: Limits) -> tu
     return [
         Fault(f"target.{name}", f"{shown}, more than monitoring.target_shift, {limits.target_shift:g}; {remedy}")
     ], []
-
-
-def leak_faults(
-    features: Sequence[FeatureContract], table: Table, target: Target, *, vouched: Collection[str] = ()
-) -> tuple[list[Fault], dict[str, float]]:
-    """Features that know too much, and the strength of every feature alone. `table` holds training rows only.
-
-    Strength is how well a feature alone predicts the target on rows it was not fitted on: AUC (one class against the
-    rest, averaged), or R2 for a number. Numbers are cut into up to 64 bins of equal size and categories are taken as
-    they are; the target's mean in a bin, learned on one half of the rows, predicts the other half. So the measure sees
-    any shape, also gaps, and a column with many categories gains nothing from learning rows by heart.
-
-    Strong alone is no proof: honest features can be. A leak stands out. Suspicious are features that are perfect
-    (0.999), or strong and so far above the rest that their error is at most half of the next feature's; they may be
-    several (a delay in minutes and the same in hours), but at most a quarter of all features. Features that are
-    `vouched` for are not suspected, and the others are not measured against them. Times are left out: no model is given
-    one by itself.
-    """
-    features = [feature for feature in features if feature.kind != "time"]
-    if len(table) > _LEAK_ROWS:
-        rows = np.linspace(0, len(table) - 1, _LEAK_ROWS).astype(np.int64)
-        table, target = table.take(rows), Target(target.values[rows], target.classes, target.positive)
-    strengths = {feature.name: _strength(table[feature.name], target) for feature in features}
-    ranked = sorted(strengths.keys() - set(vouched), key=lambda name: (-strengths[name], name))
-    suspicious = SUSPICIOUS_AUC if target.classes else SUSPICIOUS_R2
-    nothing = 0.5 if target.classes else 0.0
-    found = sum(strengths[name] >= PERFECT for name in ranked)
-    for count in range(1, min(len(ranked), max(1, len(strengths) // 4)) + 1):
-        last = strengths[ranked[count - 1]]
-        following = strengths[ranked[count]] if count < len(ranked) else nothing
-        if last >= suspicious and 2 * (1 - last) <= 1 - following:
-            found = max(found, count)
-    measure = "AUC" if target.classes else "R2"
-    others = [f"{name} has {strengths[name]:.3f}" for name in ranked[found : found + 1]] or ["there is no other"]
-    return [
-        Fault(
-            f"features.{name}",
-            f"alone predicts the target with {measure} {strengths[name]:.3f}. The limit is "
-            + (
-                f"{PERFECT:g}"
-                if strengths[name] >= PERFECT
-                else f"{suspicious:g} where the next feature errs twice as much"
-            )
-            + f" ({others[0]}). It is probably known only after the fact: leave it out and name it as an outcome "
-            "column of the dataset (or, if it is known in advance, set known_in_advance: true)",
-        )
-        for name in ranked[:found]
-    ], strengths
-
-
-def _strength(column: Column, target: Target) -> float:
-    groups = _bins(column)
-    if not target.classes:
-        return _r2(target.values, _cross_means(groups, target.values))
-    positives = [target.positive] if len(target.classes) == 2 else range(len(target.classes))
-    areas = [
-        _area((hits := target.values == code), _cross_means(groups, hits.astype(np.float64))) for code in positives
-    ]
-    return float(np.mean([area for area in areas if not np.isnan(area)] or [0.5]))
-
-
-def _bins(column: Column) -> Codes:
-    if column.dtype.kind != "f":
-        codes: Codes = np.unique(column, return_inverse=True)[1].astype(np.int64)
-        return codes
-    known = column[np.isfinite(column)]
-    edges = np.unique(np.quantile(known, np.linspace(0, 1, _BINS + 1)[1:-1])) if len(known) else np.empty(0)
-    groups = np.searchsorted(edges, column, side="left").astype(np.int64)
-    groups[np.isnan(column)] = _BINS
-    return groups
-
-
-def _cross_means(groups: Codes, values: Column) -> Column:
-    """For each row the mean of its group over the rows of the other half, drawn towards the overall mean."""
-    predicted = np.empty(len(values))
-    half = np.arange(len(values)) % 2
-    size = int(groups.max()) + 1 if len(groups) else 0
-    for fold in (0, 1):
-        learn, guess = half != fold, half == fold
-        overall = values[learn].mean() if learn.any() else 0.0
-        sums = np.bincount(groups[learn], weights=values[learn], minlength=size)
-        counts = np.bincount(groups[learn], minlength=size)
-        predicted[guess] = ((sums + _SHRINK_ROWS * overall) / (counts + _SHRINK_ROWS))[groups[guess]]
-    return predicted
-
-
-def _area(positive: Bools, score: Column) -> float:
-    """Area under the ROC curve by ranks, ties at their middle; NaN when there is one class only."""
-    _, codes, counts = np.unique(score, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[codes]
-    hits = int(positive.sum())
-    pairs = hits * (len(positive) - hits)
-    return float((ranks[positive].sum() - hits * (hits + 1) / 2) / pairs) if pairs else float("nan")
-
-
-def _r2(values: Column, predicted: Column) -> float:
-    total = float(((values - values.mean()) ** 2).sum()) if len(values) else 0.0
-    return max(0.0, 1 - float(((values - predicted) ** 2).sum()) / total) if total else 0.0
 
 
 def _of(count: int, rows: int, what: str = "values") -> str:

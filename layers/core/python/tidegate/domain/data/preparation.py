@@ -16,7 +16,6 @@ from tidegate.domain.data.checks import (
     copies,
     copy_faults,
     duplicate_faults,
-    leak_faults,
     missing_target_faults,
     model_numbers,
     precision_notes,
@@ -28,6 +27,7 @@ from tidegate.domain.data.checks import (
     wide_faults,
 )
 from tidegate.domain.data.dataset import ColumnType
+from tidegate.domain.data.leaks import key_notes, leak_faults
 from tidegate.domain.data.splits import Division, Interval, Rolling, Rows, Split
 from tidegate.domain.serving.contract import FeatureContract
 from tidegate.kernel import english
@@ -263,14 +263,16 @@ class _Findings:
         self.faults += value_faults(features, used, training, personal=self.demands.personal)
         trained = used.take(training)
         self.notes += precision_notes(features, trained)
+        self.notes += key_notes(features, used.take(np.sort(training)), group=self.demands.group)
         trained = model_numbers(features, trained)
         self.faults += twin_faults(features, trained)
         if target is None or not len(training):
             return {}
         answers = replace(target, values=target.values[training])
-        leaks, strengths = leak_faults(features, trained, answers, vouched=self.demands.vouched)
-        self.faults += [leak for leak in leaks if not self._faulty(leak.path)]  # an outcome column is named once
-        return strengths
+        found = leak_faults(features, trained, answers, vouched=self.demands.vouched)
+        self.faults += [leak for leak in found.faults if not self._faulty(leak.path)]  # an outcome column is named once
+        self.notes += found.notes
+        return dict(found.strengths)
 
     def _drop(self, reason: str, unwanted: Column) -> None:
         kept = self.rows[~unwanted[self.rows]]
