@@ -1,5 +1,6 @@
 """Features that are the answer in another form are found at any size; honest ones are let through."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -51,13 +52,13 @@ def test_a_feature_that_alone_gives_the_target_away_is_suspected(shape: str) -> 
     assert found == {"features.leak"}
 
 
-TAILS = {
+TAILS: dict[str, Callable[[int], np.ndarray]] = {
     "normal": lambda rows: CHANCE.normal(size=rows),
     "skewed": lambda rows: CHANCE.lognormal(sigma=2, size=rows),
     "heavy": lambda rows: CHANCE.standard_cauchy(size=rows),
-    "counts": lambda rows: CHANCE.poisson(3, size=rows).astype(float),
+    "counts": lambda rows: 1.0 * CHANCE.poisson(3, size=rows),
 }
-FORMS = {
+FORMS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "unit": lambda y: 20 - 3.5 * y,
     "bent": np.arctan,
     "hidden in one of two directions": lambda y: np.where(np.arange(len(y)) % 2, y, 1e6 - y),
