@@ -57,7 +57,7 @@ def test_without_a_champion_nothing_answers():
 SERVING = Route("flight-delay", 4, champion=served(2), previous=served(1), ledger_head="h4")
 KILLED = replace(SERVING, killed=True)
 SHADOWED = replace(SERVING, shadow=served(3))
-CANARY = replace(SERVING, candidate=served(3), candidate_bp=100, candidate_role=CandidateRole.CANARY)
+CANARY = replace(SERVING, candidate=served(3), candidate_bp=100, candidate_role=CandidateRole.CANARY, salt=3)
 SPLIT = replace(CANARY, candidate_role=CandidateRole.SPLIT)
 ON_PROBATION = Route(
     "flight-delay",

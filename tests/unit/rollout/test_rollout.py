@@ -33,7 +33,7 @@ from tidegate.domain.registry.version import VersionStatus
 from tidegate.domain.rollout import canary, changes, rollout
 from tidegate.domain.rollout.canary import Look, Metric, Policy
 from tidegate.domain.rollout.changes import shares
-from tidegate.domain.rollout.rollout import AtDeadline, Decision, Phase, Step
+from tidegate.domain.rollout.rollout import AtDeadline, Decision, Phase, Step, missed_share
 from tidegate.kernel.errors import ConflictError, ForbiddenError
 
 MODEL = "flight-delay"
@@ -373,6 +373,31 @@ def test_at_the_deadline_a_canary_that_has_passed_is_promoted_and_one_that_got_n
     house.later(10, SHOWN_FINE)
     house.later(6 * 60)
     assert house.at.reason.startswith("too few requests within 6 hours: error rate")
+
+
+def test_a_share_that_no_key_falls_into_is_named_and_does_not_hold_the_canary_up():
+    house = OneRelease()
+    house.begin()
+    assert house.later(9, look(0, champion=1_370)).step == 0
+    assert missed_share(house.at) == ""  # 1 in 950,000: may be chance
+    assert house.later(0.5, look(0, champion=10)).step == 0
+    assert "none of 1,380 requests" in missed_share(house.at)
+    assert house.later(1).step == 1
+    assert missed_share(house.at) == ""  # nothing is known of the larger share yet
+    house.later(60, look(0, champion=5_000))
+    assert (house.at.step, house.at.phase) == (1, Phase.CANARY)
+    house.later(6 * 60)
+    assert "no routing key falls into this share of 25 %: none of 5,000 requests did" in house.at.reason
+    assert house.last.cause == "deadline"
+
+
+def test_a_holdback_that_no_key_falls_into_is_named():
+    house = OneRelease(replace(PLAN, steps_bp=()))
+    house.begin()
+    house.later(1, look(1_000, champion=0))
+    assert "this share of 5 %" in missed_share(house.at)
+    house.later(1, look(0, champion=1))
+    assert missed_share(house.at) == ""
 
 
 def test_one_that_may_wait_goes_on_after_the_deadline():

@@ -13,10 +13,13 @@ from tidegate.domain.registry.ledger import Cause, Share, verify
 from tidegate.domain.registry.route import CandidateRole, FallbackRef, Route
 from tidegate.domain.registry.version import Version, VersionStatus
 from tidegate.domain.rollout.changes import (
+    canary,
+    end_probation,
     end_split,
     kill,
     promote,
     resume,
+    roll_back_promotion,
     rollback,
     rollback_target,
     shares,
@@ -36,7 +39,7 @@ ACCEPTED, CANDIDATE, CHAMPION, REJECTED, RETIRED, ROLLED_BACK = (
     VersionStatus.ROLLED_BACK,
 )
 SERVING = Route(MODEL, 4, champion=served(2), previous=served(1), ledger_head="h4")
-SPLIT = replace(SERVING, candidate=served(3), candidate_bp=2_000, candidate_role=CandidateRole.SPLIT)
+SPLIT = replace(SERVING, candidate=served(3), candidate_bp=2_000, candidate_role=CandidateRole.SPLIT, salt=3)
 CANARY = replace(SPLIT, candidate_role=CandidateRole.CANARY, shadow=served(3))
 KILLED = replace(SERVING, killed=True)
 
@@ -159,6 +162,23 @@ def test_a_split_gives_a_second_version_its_share(status):
 def test_the_same_split_again_changes_nothing_and_another_share_does():
     assert split(SPLIT, numbered(3, CANDIDATE), 2_000, CAUSE) is None
     assert present(split(SPLIT, numbered(3, CANDIDATE), 5_000, CAUSE)).route.candidate_bp == 5_000
+
+
+def test_keys_are_dealt_by_the_version_on_trial_until_its_probation_is_over():
+    trial = present(canary(SERVING, numbered(3), 100, CAUSE)).route
+    assert (trial.salt, present(canary(trial, numbered(3, CANDIDATE), 500, CAUSE)).route.salt) == (3, 3)
+    on_probation = present(promote(trial, numbered(3, CANDIDATE), CAUSE, holdback_bp=500)).route
+    assert (on_probation.salt, on_probation.candidate_role) == (3, CandidateRole.HOLDBACK)
+    assert present(end_probation(on_probation, numbered(3, CHAMPION), CAUSE)).route.salt is None
+    assert present(roll_back_promotion(on_probation, 3, CAUSE)).route.salt is None
+    assert present(promote(SERVING, numbered(3), CAUSE, holdback_bp=500)).route.salt == 3
+
+
+def test_a_trial_that_older_code_began_is_dealt_as_it_was_until_it_ends():
+    trial = replace(CANARY, shadow=None, salt=None)
+    assert present(canary(trial, numbered(3, CANDIDATE), 5_000, CAUSE)).route.salt is None
+    assert present(promote(trial, numbered(3, CANDIDATE), CAUSE, holdback_bp=500)).route.salt is None
+    assert present(split(replace(SPLIT, salt=None), numbered(3, CANDIDATE), 5_000, CAUSE)).route.salt is None
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,31 @@ def test_buckets_are_the_same_in_every_process_and_others_for_another_model():
     assert same == pytest.approx(0.25, abs=0.015)
 
 
+def test_every_version_is_tried_by_other_keys():
+    fourth = replace(ROUTE, candidate=replace(THREE, version=4), salt=4)
+    one, other = candidates(replace(ROUTE, salt=3)), candidates(fourth)
+    shares = [len(keys) / len(KEYS) for keys in (one, other, one & other)]
+    assert shares == pytest.approx([0.25, 0.25, 0.0625], abs=0.01)
+    assert [bucket("delay", key, 3) for key in ("a", "b", "\ud800")] == [11, 3017, 6584]
+
+
+def test_no_key_goes_back_to_the_old_version_and_on_again():
+    """Shares of 50 % and, on probation, of up to 50 %."""
+    canary = replace(ROUTE, salt=3, candidate_bp=5_000)
+    held = replace(canary, champion=THREE, candidate=TWO, candidate_bp=500, candidate_role=CandidateRole.HOLDBACK)
+    tried, back = candidates(canary), candidates(held)
+    assert len(back) / len(KEYS) == pytest.approx(0.05, abs=0.005)
+    assert not tried & back
+    assert tried.isdisjoint(candidates(replace(held, candidate_bp=5_000)))
+    assert candidates(replace(held, candidate_bp=BUCKETS)) == set(KEYS)
+    assert back < candidates(replace(held, candidate_bp=600))
+
+
+def test_a_trial_that_older_code_began_keeps_its_keys():
+    held = replace(ROUTE, champion=THREE, candidate=TWO, candidate_role=CandidateRole.HOLDBACK)
+    assert candidates(ROUTE) == candidates(held) == {key for key in KEYS if bucket("delay", key) < 2_500}
+
+
 def test_every_bucket_is_as_likely_as_the_others():
     tenths = [0] * 10
     for key in KEYS:

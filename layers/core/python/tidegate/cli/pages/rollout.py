@@ -102,6 +102,7 @@ def _facts(found: Document) -> dict[str, str | Text | None]:
         "answers now": f"{show.percent(found['share_bp'])} of the requests",
         "ended" if ended else "since": show.moment(ended or found["since"]) + more + " UTC",
         "requests": counted if found["answered"] else "",
+        "share": found["missed_share"],
         "next look": f"{found['next_look_at'][:19].replace('T', ' ')} UTC{_raised(found)}"
         if found["next_look_at"]
         else "",

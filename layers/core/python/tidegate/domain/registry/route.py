@@ -57,3 +57,4 @@ class Route:
     killed: bool = False
     ledger_head: str = ""
     fields: tuple[str, ...] = ()  # that versions of this route were asked with; see `known_fields`
+    salt: int | None = None  # of the buckets of keys: the version on trial; None where code before 0.2.0 began it

@@ -172,6 +172,7 @@ def canary(route: Route | None, version: Version, share_bp: int, cause: Cause) -
         candidate=version.served,
         candidate_bp=share_bp,
         candidate_role=CandidateRole.CANARY,
+        salt=_salt(current, version),
         fallback=current.fallback or version.fallback,
         fields=known_fields(current, version),
     )
@@ -262,6 +263,7 @@ def promote(route: Route | None, version: Version, cause: Cause, *, holdback_bp:
         candidate=held,
         candidate_bp=holdback_bp if held else 0,
         candidate_role=CandidateRole.HOLDBACK if held else None,
+        salt=_salt(current, version) if held else None,
         fallback=version.fallback or current.fallback,
         fields=known_fields(current, version),
     )
@@ -416,6 +418,7 @@ def split(route: Route | None, version: Version, share_bp: int, cause: Cause) ->
         candidate=version.served,
         candidate_bp=share_bp,
         candidate_role=CandidateRole.SPLIT,
+        salt=_salt(current, version),
         fields=known_fields(current, version),
     )
     return _change(
@@ -442,10 +445,9 @@ def end_split(route: Route | None, model: str, cause: Cause) -> RouteChange | No
         return None
     if current.candidate_role is not CandidateRole.SPLIT:
         raise _on_trial(current, current.candidate)
-    changed = replace(current, candidate=None, candidate_bp=0, candidate_role=None)
     return _change(
         current,
-        changed,
+        _alone(current),
         Action.END_SPLIT,
         cause,
         {current.candidate.version: VersionStatus.RETIRED},
@@ -504,7 +506,13 @@ def known_fields(route: Route, version: Version) -> tuple[str, ...]:
 
 def _alone(route: Route) -> Route:
     """The route without what is on trial."""
-    return replace(route, candidate=None, candidate_bp=0, candidate_role=None, shadow=None)
+    return replace(route, candidate=None, candidate_bp=0, candidate_role=None, salt=None, shadow=None)
+
+
+def _salt(route: Route, version: Version) -> int | None:
+    """How keys are dealt while `version` is on trial: anew, or as they are when it has a share already."""
+    on_trial = route.candidate is not None and route.candidate.version == version.number
+    return route.salt if on_trial else version.number
 
 
 def _leaving(route: Route) -> dict[int, VersionStatus]:

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, ClassVar
 
-from tidegate.domain.registry.ledger import Cause, RollbackCause
+from tidegate.domain.registry.ledger import ALL_BP, Cause, RollbackCause
 from tidegate.domain.registry.route import CandidateRole, Route
 from tidegate.domain.registry.version import Version, VersionStatus
 from tidegate.domain.rollout import canary, changes
@@ -31,6 +31,7 @@ MOST_LOOKS = 500  # of one phase: a longer phase is looked at less often
 LATE = 10  # so much rarer are the looks at a canary that waits beyond its deadline, and rarer still with time
 LEASE_SLACK = timedelta(hours=1)  # beyond the next look; who holds a lease that is older has died
 _SOONEST_SECONDS = 1
+_BY_CHANCE = 1e-6  # no request came into a share: rarer than this, it is not for lack of requests
 _BY_HAND = "what is served was changed by hand"
 
 
@@ -358,6 +359,29 @@ def still_needed(rollout: Rollout) -> dict[str, int | None]:
     }
 
 
+def missed_share(rollout: Rollout) -> str:
+    """That the traffic has so few routing keys that none of them falls into the share; empty when that is not so.
+
+    A request without a key falls into the share by its own chance, so many requests of which none did have keys.
+    """
+    match rollout.phase:
+        case Phase.CANARY:
+            share_bp = rollout.plan.steps_bp[rollout.step]
+        case Phase.PROBATION:
+            share_bp = rollout.plan.holdback_bp
+        case _:
+            return ""
+    looks = rollout.looks[rollout.looks_before_step :]
+    sides = [sum(look.candidate.requests for look in looks), sum(look.champion.requests for look in looks)]
+    inside, outside = sides if rollout.phase is Phase.CANARY else reversed(sides)
+    if inside or (1 - share_bp / ALL_BP) ** outside > _BY_CHANCE:
+        return ""
+    return (
+        f"no routing key falls into this share of {share_bp / 100:g} %: none of {outside:,} requests did, so they have "
+        "few keys"
+    )
+
+
 def _new(version: Version, plan: Plan, judged_against: int | None, actor: str, now: datetime) -> Rollout:
     return Rollout(
         model=version.model,
@@ -413,12 +437,14 @@ def _next_share(
 ) -> Step:
     plan, last = rollout.plan, rollout.step + 1 >= len(rollout.plan.steps_bp)
     answered = sum(look.candidate.requests for look in rollout.looks[rollout.looks_before_step :])
-    baked = now >= rollout.since + timedelta(seconds=plan.bake_seconds) and answered >= plan.min_requests
+    enough = answered >= plan.min_requests or (not last and missed_share(rollout))
+    baked = now >= rollout.since + timedelta(seconds=plan.bake_seconds) and enough
     if baked and last and verdict.outcome is CanaryOutcome.PASS:
         return _promoted(rollout, route, version, now, f"passed its canary: {'; '.join(verdict.reasons)}")
     if rollout.deadline and now >= rollout.deadline and plan.at_deadline is AtDeadline.ROLL_BACK:
         lacking = "too few requests" if verdict.outcome is CanaryOutcome.PASS else "no evidence"
-        why = f"{lacking} within {english.count(plan.deadline_seconds / 3600, 'hour')}: {'; '.join(verdict.reasons)}"
+        found = "; ".join(filter(None, (missed_share(rollout), *verdict.reasons)))
+        why = f"{lacking} within {english.count(plan.deadline_seconds / 3600, 'hour')}: {found}"
         cause = replace(_cause(rollout, now, why), rollback=RollbackCause.DEADLINE)
         return _left(rollout, Phase.ROLLED_BACK, route, version, cause)
     if baked and not last:

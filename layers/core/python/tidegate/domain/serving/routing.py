@@ -2,6 +2,10 @@
 
 A request's routing key decides, by hash, between the champion and the version that has a share beside it: the same key
 always gets the same of them, and a larger share only moves keys from the champion to the other version.
+
+The hash is salted with the number of the version on trial, so that each release is tried by other keys. A canary takes
+the lowest buckets, and the version held back after it the highest ones of the same salt: while both shares are 100 % at
+most, no key that tried the new version goes back to the old one.
 """
 
 import hashlib
@@ -66,10 +70,22 @@ class Choice:
     arm: Arm = Arm.CHAMPION
 
 
-def bucket(model: str, key: str) -> int:
-    """0 to 9,999, evenly over keys; another model's keys fall elsewhere. SHA-256, since `hash()` is salted."""
-    digest = hashlib.sha256(f"{model}\0{key}".encode("utf-8", "surrogatepass")).digest()
+def bucket(model: str, key: str, salt: int | None = None) -> int:
+    """0 to 9,999, evenly over keys; with another model or salt, keys fall elsewhere.
+
+    SHA-256, since `hash()` differs from process to process.
+    """
+    named = f"{model}\0{key}" if salt is None else f"{model}\0{salt}\0{key}"
+    digest = hashlib.sha256(named.encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:8]) * BUCKETS >> 64
+
+
+def _in_share(route: Route, key: str) -> bool:
+    """Whether a key falls into the share of the version beside the champion."""
+    place = bucket(route.model, key, route.salt)
+    if route.salt is not None and route.candidate_role is CandidateRole.HOLDBACK:
+        return place >= BUCKETS - route.candidate_bp
+    return place < route.candidate_bp
 
 
 _REASONS = {
@@ -90,7 +106,7 @@ def choose(route: Route, key: str, kept: Served | None = None) -> tuple[Choice, 
     if route.killed:
         return ()
     order: list[Choice] = []
-    if route.candidate is not None and bucket(route.model, key) < route.candidate_bp:
+    if route.candidate is not None and _in_share(route, key):
         reason = _REASONS[route.candidate_role]
         order.append(Choice(route.candidate, reason, Arm(reason.value)))
     if route.champion is None:

@@ -265,10 +265,11 @@ def _whole(found: Rollout, route: Route | None) -> dict[str, Any]:
     """All that people may see: the approval's token wakes the execution, so it stays here.
 
     `answered` counts the requests of the phase, or of the canary's step; `until` is when either can end at the
-    earliest, or an approval at the latest.
+    earliest, or an approval at the latest; `missed_share` says that no routing key falls into the share, if so.
     """
     return _summary(found, route) | {
         "path": list(_path(found)),
+        "missed_share": rollout.missed_share(found),
         "answered": sum(look.candidate.requests for look in found.looks[found.looks_before_step :]),
         "until": view(_until(found)),
         "next_look_at": view(_next_look(found)),
