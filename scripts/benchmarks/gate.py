@@ -13,7 +13,7 @@ import numpy as np
 
 from scripts.benchmarks import leaks
 from scripts.benchmarks.holdouts import simulate
-from tidegate.domain.evaluation.bootstrap import CANDIDATE, Comparison, paired_bootstrap
+from tidegate.domain.evaluation.bootstrap import CANDIDATE, Arm, Comparison, paired_bootstrap
 from tidegate.domain.evaluation.evaluation import BaselineValue, ChampionValue, Evaluation, LatencyMs, Parity
 from tidegate.domain.evaluation.gate import CheckOutcome, Policy, not_worse_than_champion
 
@@ -22,11 +22,13 @@ CHAMPION_AUC = 0.74
 MARGIN = 0.005
 GAINS = (0.005, 0.01, 0.02)
 CONFIDENCE = 0.95
+RANKED = ((1000, 20), (1000, 100), (4000, 80))  # rows, and positives among them
 
 
 def run(*, quick: bool) -> dict[str, Any]:
     """Shares of verdicts. `wrong_better`: the candidate is truly equal. `wrong_not_worse`: it is truly worse by exactly
-    the margin. `power`: it is truly better by `gain`. `leaks`: see `leaks.measured`."""
+    the margin. `power`: it is truly better by `gain`. `average_precision`: a score of pure chance is called better than
+    a constant rule. `leaks`: see `leaks.measured`."""
     simulations, powered = (400, 150) if quick else (2000, 500)
     rows, resamples = (1000, 500) if quick else (4000, 1000)
     size = {"rows": rows, "resamples": resamples}
@@ -43,6 +45,7 @@ def run(*, quick: bool) -> dict[str, Any]:
             {"gain": gain} | _accepted(gain, 0.0, powered, first_seed=2_000_000 + 100_000 * index, **size)
             for index, gain in enumerate(GAINS)
         ],
+        "average_precision": [_ranked_by_chance(*each, simulations) for each in RANKED],
         "leaks": leaks.measured(),
     }
 
@@ -62,6 +65,14 @@ def tables(figures: dict[str, Any]) -> Iterator[tuple[str, list[str], list[list[
         f"accepted as better, rightly (share of {figures['simulations']['power']:,} holdouts)",
         ["candidate's true AUC", "Tidegate", "point comparison"],
         [[f"higher by {row['gain']}", *_shares(row)] for row in figures["power"]],
+    )
+    yield (
+        f"average precision: a score of pure chance accepted as better (share of {figures['simulations']['wrong']:,})",
+        ["rows", "positives", "than a constant rule"],
+        [
+            [f"{row['rows']:,}", str(row["positives"]), f"{100 * row['value']:.1f} %"]
+            for row in figures["average_precision"]
+        ],
     )
     yield leaks.table(figures["leaks"])
 
@@ -100,6 +111,32 @@ def _accepted(
         verdicts = list(pool.map(trial.accepted, range(first_seed, first_seed + simulations), chunksize=10))
     ours, points = (sum(each) / simulations for each in zip(*verdicts, strict=True))
     return {"tidegate": ours, "point": points}
+
+
+@dataclass(frozen=True, slots=True)
+class ByChance:
+    """A holdout on which the candidate's scores are pure chance, and the baseline's are all the same."""
+
+    rows: int
+    positives: int
+
+    def called_better(self, seed: int) -> bool:
+        """By the lower end of its gain in average precision."""
+        chance = np.random.default_rng(seed)
+        target = (np.arange(self.rows) < self.positives).astype(np.int64)
+        share = np.full(self.rows, self.positives / self.rows)
+        arms = {
+            name: Arm(np.column_stack([1 - score, score]))
+            for name, score in ((CANDIDATE, chance.random(self.rows)), ("baseline", share))
+        }
+        found = paired_bootstrap("average_precision", target, arms, resamples=500, confidence=CONFIDENCE, seed=seed)
+        return found.gains["baseline"].low > 0
+
+
+def _ranked_by_chance(rows: int, positives: int, simulations: int) -> dict[str, float]:
+    with ProcessPoolExecutor() as pool:
+        called = list(pool.map(ByChance(rows, positives).called_better, range(simulations), chunksize=10))
+    return {"rows": rows, "positives": positives, "value": sum(called) / simulations}
 
 
 def evaluation_of(found: Comparison, rows: int, resamples: int) -> Evaluation:

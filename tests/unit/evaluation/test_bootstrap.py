@@ -5,6 +5,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from scripts.benchmarks.gate import ByChance
 from tidegate.domain.evaluation import bootstrap
 from tidegate.domain.evaluation.bootstrap import Arm, Resampling, paired_bootstrap
 from tidegate.domain.evaluation.estimate import Estimate
@@ -127,6 +128,26 @@ def test_intervals_stay_honest_when_the_rows_of_a_day_share_their_luck():
     assert 0.915 <= held <= 0.98
     assert above <= 0.05
     assert coverage("mae", by_row, 0.0, 100, resamples=200)[0] < 0.7
+
+
+def test_average_precision_is_compared_with_ties_in_an_order_of_chance_and_shown_as_it_is():
+    chance = np.random.default_rng(3)
+    target = (np.arange(1_000) < 100).astype(int)
+    constant = Arm(np.full((1_000, 2), 0.5))
+    score = chance.random(1_000)
+    arms = {"candidate": Arm(np.column_stack([1 - score, score])), "baseline": constant, "other": constant}
+    got = paired_bootstrap("average_precision", target, arms, resamples=200)
+    assert got.arms["baseline"].value == pytest.approx(0.1)
+    assert got.gains["baseline"] == got.gains["other"]
+    assert got.gains["baseline"].value != pytest.approx(got.arms["candidate"].value - 0.1, abs=1e-6)
+    tied = paired_bootstrap("average_precision", target, {"candidate": constant, "baseline": constant}, resamples=200)
+    assert tied.gains["baseline"] == Estimate(0, 0, 0)
+
+
+@pytest.mark.simulation
+def test_a_score_of_chance_is_called_better_than_a_constant_rule_as_rarely_as_promised():
+    rows = [ByChance(500, 50).called_better(seed) for seed in range(300)]
+    assert sum(rows) <= 15  # 2.5 % promised: at most 15 with 99 %; it was 12 % of them
 
 
 def test_draws_that_are_kept_are_those_that_are_not(monkeypatch: pytest.MonkeyPatch) -> None:

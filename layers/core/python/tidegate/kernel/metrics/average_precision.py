@@ -58,4 +58,5 @@ METRIC = Metric(
     undefined=ONE_CLASS,
     unlabelled=FromProbabilities(_expected),
     finite_sample_bias=True,
+    rewards_order=True,
 )

@@ -161,6 +161,8 @@ class Metric:
         decides: whether it looks at answers instead of scores, so that a binary model's own threshold matters.
         unlabelled: how it is expected where labels are missing; None when it cannot be.
         finite_sample_bias: whether the mean over many small samples is another number than that of all rows.
+        rewards_order: whether few rows in an order of chance have a higher value, on average, than the same rows with
+            one score for all. Then arms are compared with their ties in an order of chance.
         given: its parameters' values.
     """
 
@@ -176,6 +178,7 @@ class Metric:
     decides: bool = False
     unlabelled: FromProbabilities | FromLosses | None = None
     finite_sample_bias: bool = False
+    rewards_order: bool = False
     parameters: tuple[Parameter, ...] = ()
     given: tuple[tuple[str, float], ...] = ()
 

@@ -72,5 +72,6 @@ METRIC = Metric(
     undefined=ONE_CLASS,
     unlabelled=FromProbabilities(_expected),
     finite_sample_bias=True,
+    rewards_order=True,
     parameters=(Parameter("precision", "Share of the rows called positive that must be positive.", 0.9, 0.01, 1.0),),
 )
