@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from scripts.benchmarks import leaks
-from scripts.benchmarks.holdouts import simulate
-from tidegate.domain.evaluation.bootstrap import CANDIDATE, Arm, Comparison, paired_bootstrap
+from scripts.benchmarks.holdouts import SHARE_POSITIVE, simulate
+from tidegate.domain.evaluation.bootstrap import CANDIDATE, Arm, Comparison, Resampling, paired_bootstrap
 from tidegate.domain.evaluation.evaluation import BaselineValue, ChampionValue, Evaluation, LatencyMs, Parity
 from tidegate.domain.evaluation.gate import CheckOutcome, Policy, not_worse_than_champion
+from tidegate.domain.evaluation.slices import CHAMPION, Judged, Parting, judge
 
 SUMMARY = "wrong and right verdicts of the gate, beside a point comparison, and of the check for leaks before training"
 CHAMPION_AUC = 0.74
@@ -23,12 +24,14 @@ MARGIN = 0.005
 GAINS = (0.005, 0.01, 0.02)
 CONFIDENCE = 0.95
 RANKED = ((1000, 20), (1000, 100), (4000, 80))  # rows, and positives among them
+SLICED = ((10, 500, 0.05), (10, 500, SHARE_POSITIVE))  # slices, rows of each, and the share of positives
 
 
 def run(*, quick: bool) -> dict[str, Any]:
     """Shares of verdicts. `wrong_better`: the candidate is truly equal. `wrong_not_worse`: it is truly worse by exactly
     the margin. `power`: it is truly better by `gain`. `average_precision`: a score of pure chance is called better than
-    a constant rule. `leaks`: see `leaks.measured`."""
+    a constant rule. `slices_wrongly_worse`: some slice of a candidate that is equal everywhere is called worse.
+    `leaks`: see `leaks.measured`."""
     simulations, powered = (400, 150) if quick else (2000, 500)
     rows, resamples = (1000, 500) if quick else (4000, 1000)
     size = {"rows": rows, "resamples": resamples}
@@ -46,6 +49,7 @@ def run(*, quick: bool) -> dict[str, Any]:
             for index, gain in enumerate(GAINS)
         ],
         "average_precision": [_ranked_by_chance(*each, simulations) for each in RANKED],
+        "slices_wrongly_worse": [_slices_by_chance(*each, simulations) for each in SLICED],
         "leaks": leaks.measured(),
     }
 
@@ -72,6 +76,14 @@ def tables(figures: dict[str, Any]) -> Iterator[tuple[str, list[str], list[list[
         [
             [f"{row['rows']:,}", str(row["positives"]), f"{100 * row['value']:.1f} %"]
             for row in figures["average_precision"]
+        ],
+    )
+    yield (
+        f"some slice of an equal candidate called worse (share of {figures['simulations']['wrong']:,})",
+        ["slices", "rows of each", "positives of each", "Tidegate"],
+        [
+            [str(row["slices"]), f"{row['rows']:,}", f"{row['positives']:.0f}", f"{100 * row['value']:.1f} %"]
+            for row in figures["slices_wrongly_worse"]
         ],
     )
     yield leaks.table(figures["leaks"])
@@ -137,6 +149,31 @@ def _ranked_by_chance(rows: int, positives: int, simulations: int) -> dict[str, 
     with ProcessPoolExecutor() as pool:
         called = list(pool.map(ByChance(rows, positives).called_better, range(simulations), chunksize=10))
     return {"rows": rows, "positives": positives, "value": sum(called) / simulations}
+
+
+@dataclass(frozen=True, slots=True)
+class EqualSlices:
+    """A holdout of slices, in each of which candidate and champion are equally good."""
+
+    slices: int
+    rows: int
+    share: float
+
+    def called_worse(self, seed: int) -> bool:
+        """Whether any slice is, by its gain in AUC."""
+        auc = {CANDIDATE: CHAMPION_AUC, CHAMPION: CHAMPION_AUC}
+        holdout = simulate(np.random.default_rng(seed), self.slices * self.rows, auc, positive=self.share)
+        resampling = Resampling(len(holdout.target), resamples=400, confidence=CONFIDENCE, seed=seed)
+        judged = Judged("roc_auc", holdout.target, holdout.arms, resampling, min_rows=100)
+        labels = tuple(map(str, range(self.slices)))
+        found = judge(judged, {"slice": Parting(np.arange(len(holdout.target)) % self.slices, labels)})
+        return any(each.gain_over_champion is not None and each.gain_over_champion.high < 0 for each in found)
+
+
+def _slices_by_chance(slices: int, rows: int, share: float, simulations: int) -> dict[str, float]:
+    with ProcessPoolExecutor() as pool:
+        called = list(pool.map(EqualSlices(slices, rows, share).called_worse, range(simulations), chunksize=10))
+    return {"slices": slices, "rows": rows, "positives": rows * share, "value": sum(called) / simulations}
 
 
 def evaluation_of(found: Comparison, rows: int, resamples: int) -> Evaluation:

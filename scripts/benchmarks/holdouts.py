@@ -22,9 +22,11 @@ class Holdout:
     arms: Mapping[str, Arm]
 
 
-def simulate(chance: np.random.Generator, rows: int, auc: Mapping[str, float]) -> Holdout:
+def simulate(
+    chance: np.random.Generator, rows: int, auc: Mapping[str, float], *, positive: float = SHARE_POSITIVE
+) -> Holdout:
     """Scores are normal within a class, so a model's true AUC is exactly Phi(shift / sqrt(2))."""
-    target = (chance.random(rows) < SHARE_POSITIVE).astype(np.int64)
+    target = (chance.random(rows) < positive).astype(np.int64)
     shared = np.sqrt(CORRELATION) * chance.normal(size=rows)
     arms = {}
     for name, value in auc.items():

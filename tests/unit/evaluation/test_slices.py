@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from scripts.benchmarks.gate import EqualSlices
 from tests.builders.present import present
 from tidegate.domain.evaluation.bootstrap import CANDIDATE, Arm, Resampling, simultaneous
 from tidegate.domain.evaluation.estimate import Estimate
@@ -122,14 +123,29 @@ def test_a_slice_says_what_it_has_too_little_of():
     assert lacking.metric is lacking.gain_over_champion is None
 
 
-def test_more_slices_make_each_interval_wider():
+def test_a_slice_with_few_rows_of_the_rarer_class_is_not_judged():
+    target, candidate, champion, carrier = a_holdout()
+    target[carrier == "EV"] = 0
+    target[np.flatnonzero(carrier == "EV")[:19]] = 1
+    found = {each.value: each for each in judge(judged_rows(target, candidate, champion), {"carrier": part(carrier)})}
+    assert found["EV"].lacking == "19 of 20 rows with the rarer class"
+    assert not any(each.too_few for name, each in found.items() if name != "EV")
+
+
+def test_more_slices_and_fewer_units_make_each_interval_wider():
     alone = Estimate(0.1, 0.05, 0.16)
     for comparisons, factor in ((1, 1.0), (10, 2.8070 / 1.95996), (100, 3.4808 / 1.95996)):
-        together = simultaneous(alone, comparisons, confidence=0.95, clusters=10**9)
+        together = simultaneous(alone, comparisons, confidence=0.95, clusters=10**9, units=10**9)
         assert together.value == 0.1
-        assert (together.low, together.high) == pytest.approx((0.1 - 0.05 * factor, 0.1 + 0.06 * factor), abs=1e-4)
-    few = simultaneous(alone, 10, confidence=0.95, clusters=20)
-    assert few.low < simultaneous(alone, 10, confidence=0.95, clusters=10**9).low
+        assert (together.low, together.high) == pytest.approx((0.1 - 0.055 * factor, 0.1 + 0.055 * factor), abs=1e-4)
+    few = simultaneous(alone, 10, confidence=0.95, clusters=10**9, units=25)
+    assert few.high - few.value == pytest.approx(0.055 / 1.95996 * 3.0905, abs=1e-4)  # t of 24 degrees at 0.9975
+
+
+@pytest.mark.simulation
+def test_rare_positives_do_not_make_a_slice_worse_that_is_not():
+    """2.5 % promised; 8 of 100 would be beyond three standard errors."""
+    assert sum(EqualSlices(8, 500, 0.05).called_worse(seed) for seed in range(100)) <= 7
 
 
 @pytest.mark.simulation
@@ -145,7 +161,7 @@ def test_a_candidate_that_is_worse_nowhere_is_seldom_called_worse_in_any_of_many
         found = judge(judged_rows(target, candidate, champion, min_rows=60, resamples=200), slices)
         gains = [present(each.gain_over_champion) for each in found]
         wrong += any(gain.high < 0 for gain in gains)
-        factor = 3.0233 / 1.95996
+        factor = 3.24 / 2  # about Student's quantiles
         alone += any(gain.value + (gain.high - gain.value) / factor < 0 for gain in gains)
     assert wrong <= 12
     assert alone > 40

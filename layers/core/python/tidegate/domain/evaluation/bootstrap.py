@@ -267,27 +267,32 @@ def _tail(confidence: float, clusters: int) -> float:
     A percentile interval is too narrow by sqrt((n - 1) / n) and takes the normal's quantile for Student's; with t the
     quantile at n - 1 degrees of freedom, a tail of Phi(-t sqrt(n / (n - 1))) makes up for both (Hesterberg 2015).
     """
-    normal = NormalDist()
-    z = normal.inv_cdf((1 + confidence) / 2)
     degrees = max(clusters - 1, 1)
-    # Student's quantile from the normal's: Abramowitz and Stegun 26.7.5; error below 1e-4 from 10 degrees on.
-    t = (
+    return NormalDist().cdf(-_student((1 + confidence) / 2, degrees) * math.sqrt((degrees + 1) / degrees))
+
+
+def _student(share: float, degrees: int) -> float:
+    """Student's quantile from the normal's: Abramowitz and Stegun 26.7.5; error below 1e-4 from 10 degrees on."""
+    z = NormalDist().inv_cdf(share)
+    return (
         z
         + (z**3 + z) / (4 * degrees)
         + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * degrees**2)
         + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * degrees**3)
     )
-    return normal.cdf(-t * math.sqrt((degrees + 1) / degrees))
 
 
-def simultaneous(estimate: Estimate, comparisons: int, *, confidence: float, clusters: int) -> Estimate:
-    """The interval, widened so that `comparisons` of its kind hold all together with the confidence that it has alone
-    (Bonferroni): each side grows as the normal's quantile does, since the far tails of few resamples are not known."""
-    quantile = NormalDist().inv_cdf
-    each = 1 - (1 - confidence) / max(comparisons, 1)
-    factor = quantile(_tail(each, clusters)) / quantile(_tail(confidence, clusters))
-    value = estimate.value
-    return Estimate(value, value - factor * (value - estimate.low), value + factor * (estimate.high - value))
+def simultaneous(estimate: Estimate, comparisons: int, *, confidence: float, clusters: int, units: int) -> Estimate:
+    """An interval for which `comparisons` of its kind hold all together with the confidence that it has alone
+    (Bonferroni): Student's, around the value, with the standard error that the percentile interval of `clusters` shows.
+    The far tails of few resamples are not known, and a skewed interval that is stretched errs on its longer side.
+
+    Args:
+        units: what the value rests on: clusters, or of two classes those of the rarer one.
+    """
+    error = (estimate.high - estimate.low) / (-2 * NormalDist().inv_cdf(_tail(confidence, clusters)))
+    half = error * _student(1 - (1 - confidence) / (2 * max(comparisons, 1)), max(units - 1, 1))
+    return Estimate(estimate.value, estimate.value - half, estimate.value + half)
 
 
 def _estimate(value: float, replicates: Floats, tail: float) -> Estimate:

@@ -32,6 +32,7 @@ from tidegate.kernel.table import Column, Table
 MAX_CATEGORIES = 20  # of a column, by rows; the rest are taken together
 OTHER, MISSING = "other", "missing"
 LEAST_ROWS = 100
+LEAST_RARER = 20  # rows, days or groups with the rarer of two classes, without which a slice is not judged
 MAX_TESTED = 3  # found slices
 MIN_HALF_CLUSTERS = 10  # Student's quantile stands in for what fewer cannot say (see `evaluation`)
 LOSS_QUANTILE = 0.99  # losses beyond count as this one: a few rows make no slice
@@ -106,6 +107,12 @@ class Judged:
         arms = {name: Arm(arm.scores[rows], arm.threshold) for name, arm in self.arms.items()}
         return replace(self, target=self.target[rows], arms=arms, resampling=self.resampling.take(rows))
 
+    def rarer_class(self) -> int:
+        """How many clusters have the rarer of two classes; all of them where there are not two."""
+        classes = (0, 1) if self.arms[CANDIDATE].scores.shape[1] == 2 else ()
+        each = [clusters_of(self.resampling, np.flatnonzero(self.target == code)) for code in classes]
+        return min(each, default=clusters_of(self.resampling, np.arange(len(self.target))))
+
     def compare(self) -> Comparison:
         """Value and gain; raises DataCheckError when the rows do not define the metric."""
         drawn = self.resampling
@@ -127,14 +134,14 @@ def judge(judged: Judged, columns: Mapping[str, Parting]) -> list[Slice]:
     Intervals of the metric hold for each slice by itself. Those of the gain over the champion hold for all slices
     together (Bonferroni 1936): with more slices to be wrong about, each must be shown more clearly to be worse.
     """
-    slices, clusters = [], []
+    slices, bases = [], []
     for column, parting in columns.items():
         for code, value in enumerate(parting.labels):
             rows = np.flatnonzero(parting.codes == code)
             if len(rows):
-                found, drawn = _judge_one(judged, column, value, rows)
+                found, basis = _judge_one(judged, column, value, rows)
                 slices.append(found)
-                clusters.append(drawn)
+                bases.append(basis)
     together = sum(each.gain_over_champion is not None for each in slices)
     return [
         each
@@ -142,31 +149,45 @@ def judge(judged: Judged, columns: Mapping[str, Parting]) -> list[Slice]:
         else replace(
             each,
             gain_over_champion=simultaneous(
-                each.gain_over_champion, together, confidence=judged.resampling.confidence, clusters=drawn
+                each.gain_over_champion,
+                together,
+                confidence=judged.resampling.confidence,
+                clusters=clusters,
+                units=units,
             ),
         )
-        for each, drawn in zip(slices, clusters, strict=True)
+        for each, (clusters, units) in zip(slices, bases, strict=True)
     ]
 
 
-def _judge_one(judged: Judged, column: str, value: str, rows: Array) -> tuple[Slice, int]:
-    """The slice with the interval of its gain as for one comparison, and its clusters."""
+def _judge_one(judged: Judged, column: str, value: str, rows: Array) -> tuple[Slice, tuple[int, int]]:
+    """The slice with the interval of its gain as for one comparison, its clusters, and how many of these have the rarer
+    of two classes."""
+
+    def unjudged(lacking: str) -> tuple[Slice, tuple[int, int]]:
+        return Slice(column, value, len(rows), too_few=True, lacking=lacking), (0, 0)
+
     if len(rows) < judged.min_rows:
-        return Slice(column, value, len(rows), too_few=True, lacking=f"{len(rows):,} of {judged.min_rows:,} rows"), 0
+        return unjudged(f"{len(rows):,} of {judged.min_rows:,} rows")
+    part = judged.take(rows)
     try:
-        found = judged.take(rows).compare()
+        found = part.compare()
     except DataCheckError as error:
-        lacking = f"{judged.metric} is not defined: {error.faults[0].problem}"
-        return Slice(column, value, len(rows), too_few=True, lacking=lacking), 0
+        return unjudged(f"{judged.metric} is not defined: {error.faults[0].problem}")
+    rarer = part.rarer_class()
     lacking = ""
     if found.clusters < MIN_CLUSTERS:
         lacking = f"{found.clusters:,} of {MIN_CLUSTERS} days or groups"
+    elif rarer < LEAST_RARER:
+        units = "rows" if part.resampling.cluster is None else "days or groups"
+        lacking = f"{rarer:,} of {LEAST_RARER} {units} with the rarer class"
     elif found.undefined_resamples > MAX_UNDEFINED_SHARE * judged.resampling.resamples:
         lacking = f"{judged.metric} is undefined in {english.count(found.undefined_resamples, 'resample')}"
     if lacking:
-        return Slice(column, value, len(rows), too_few=True, lacking=lacking), 0
+        return unjudged(lacking)
     metric, gain = found.arms[CANDIDATE], found.gains.get(CHAMPION)
-    return Slice(column, value, len(rows), too_few=False, metric=metric, gain_over_champion=gain), found.clusters
+    kept = Slice(column, value, len(rows), too_few=False, metric=metric, gain_over_champion=gain)
+    return kept, (found.clusters, rarer)
 
 
 @dataclass(frozen=True, slots=True)
