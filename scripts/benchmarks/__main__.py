@@ -18,6 +18,7 @@ NAMES = (
     "batch",
     "bootstrap",
     "drift",
+    "forecast",
     "gate",
     "labels",
     "memory",

@@ -562,6 +562,7 @@ def test_a_version_its_report_and_the_ledger_are_shown(world: World) -> None:
     world.run_to_the_end(run_id)
     version = world.call("GET", "/models/flight-delay/versions/1").body["version"]
     assert (version["status"], version["run_id"], version["created_by"]) == ("champion", run_id, ANA)
+    assert version.pop("forecast") is None
     assert world.call("GET", "/models/flight-delay/versions").body["versions"] == [version]
     assert world.call("GET", "/models/flight-delay").body["route"]["champion"]["version"] == 1
     ledger = world.call("GET", "/models/flight-delay/ledger").body["entries"]

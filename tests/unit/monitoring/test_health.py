@@ -132,6 +132,12 @@ def test_candidates_turned_away_in_a_row_end_the_loop() -> None:
     assert looked(record(one, two, attempt(3), one)).health is Health.DRIFTED
 
 
+def test_a_candidate_without_enough_evidence_says_nothing_of_the_next_one() -> None:
+    turned, unproven = attempt(1, TrainingOutcome.TURNED_AWAY), attempt(2, TrainingOutcome.UNPROVEN)
+    assert looked(record(turned, unproven, unproven, unproven)).health is Health.DRIFTED
+    assert looked(record(turned, unproven, turned)).health is Health.NEEDS_REDESIGN
+
+
 def test_drift_in_a_whole_window_after_a_promotion_ends_the_loop() -> None:
     known = record(attempt(7, ago=DAY + HOUR))
     found = looked(known)

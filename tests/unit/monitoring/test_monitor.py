@@ -44,6 +44,7 @@ from tidegate.domain.monitoring.reference import Reference
 from tidegate.domain.profiles.profile import reference as profiled
 from tidegate.domain.registry.run import RunError
 from tidegate.domain.registry.version import VersionStatus
+from tidegate.domain.rollout.forecast import Lately
 from tidegate.domain.rollout.rollout import Phase
 from tidegate.domain.serving.capture import CAPTURE_RECORD, hour_of
 from tidegate.domain.serving.feedback import FEEDBACK_RECORD
@@ -643,6 +644,27 @@ def test_a_rollout_decides_what_became_of_a_training(phase: Phase, outcome: Trai
     assert attempt.outcome is outcome
     ended = {TrainingOutcome.UNDER_WAY: None, TrainingOutcome.PROMOTED: NOW + HOUR}
     assert attempt.ended_at == ended.get(outcome, NOW + 2 * HOUR)
+
+
+def test_a_canary_without_enough_evidence_does_not_count_against_the_training() -> None:
+    house = Monitored()
+    house.ask(600, wind=26)
+    under_way(house)
+    house.registry.register(replace(numbered(0), model=MODEL, run_id="r-9"), at=NOW + HOUR)
+    house.registry._rollouts[MODEL, "r-9"] = replace(
+        OneRelease(ASKED).begin(), model=MODEL, run_id="r-9", phase=Phase.ROLLED_BACK, ended_at=NOW, unproven=True
+    )
+    assert house.look(NOW + 3 * HOUR).record.attempts[-1].outcome is TrainingOutcome.UNPROVEN
+
+
+def test_a_verdict_says_what_the_model_was_asked_lately() -> None:
+    house = Monitored()
+    house.ask(600, ago=30 * HOUR)
+    house.ask(400)
+    house.look()
+    lately = Lately.from_json(house.verdict()["lately"])
+    assert (lately.hours, lately.requests) == (168, 1_000)
+    assert (lately.service.requests, lately.service.answered) == (1_000, 1_000)
 
 
 def test_a_schedule_counts_from_the_newest_accepted_version() -> None:

@@ -17,7 +17,10 @@ from tests.builders.specs import spec_text
 from tidegate.cli import client as client_module
 from tidegate.cli import exits
 from tidegate.cli.pages import rollout as rollout_page
+from tidegate.domain.monitoring.health import Health, HealthRecord
 from tidegate.domain.rollout.canary import ArmCounts, Look
+from tidegate.domain.rollout.forecast import Lately
+from tidegate.domain.serving.service_level import ServiceLevel
 from tidegate.kernel.errors import ConflictError, UnavailableError
 from tidegate.kernel.roles import Role
 from tidegate.kernel.routes import CONTROL
@@ -47,6 +50,32 @@ def world() -> World:
 
 
 # An approver's answer
+
+
+def seen_lately(world: World) -> None:
+    """What monitoring saw of the model's traffic."""
+    service = ServiceLevel(1_000_000, 999_000, {60: 1_000_000.0})
+    lately = Lately(hours=168, requests=1_000_000, service=service)
+    key = world.verdicts.write("flight-delay", "2026-01-05-12", {"lately": lately.to_json()})
+    now = world.clock.now()
+    stands = HealthRecord("flight-delay", 1, Health.STEADY, now, now, version=1, verdicts_key=key)
+    world.health_records.save(stands)
+
+
+def test_a_forecast_is_shown_where_a_release_is_prepared_decided_and_under_way(world: World) -> None:
+    run_id = waiting(world)
+    assert world.call("GET", f"{PATH}/versions/2").body["version"]["forecast"] is None
+    seen_lately(world)
+    found = world.call("GET", f"{PATH}/versions/2").body["version"]["forecast"]
+    assert (found["chance"], found["traffic"]["requests_an_hour"]) == ("likely", pytest.approx(5_952.4, abs=0.1))
+    assert shown(world, run_id)["forecast"] == found
+    assert world.call("GET", f"{PATH}/versions/1").body["version"]["forecast"] is None  # it serves
+    slower = world.call("PUT", PATH, spec_text(release={"deadline_hours": 0.4, "steps": [1, 50]})).body["forecast"]
+    assert (slower["chance"], len(slower["steps"])) == ("unlikely", 2)
+    written = io.StringIO()
+    rollout_page.forecast(Console(file=written, width=200), slower)
+    assert "forecast: the canary of a healthy version takes about" in written.getvalue()
+    assert "deadline_hours: " in written.getvalue()
 
 
 def test_an_approval_is_recorded_under_the_approvers_name_and_wakes_the_release(world: World) -> None:
@@ -207,9 +236,12 @@ def test_a_rollout_is_followed_from_approval_to_the_end_of_its_probation(world: 
     ]
     assert found["until"] == found["approval"]["expires_at"]
     assert "tidegate approve flight-delay 2" in found["next_step"]
+    assert found["forecast"] is None
+    seen_lately(world)
     answer(world)
     world.advance(run_id)
     assert (shown(world, run_id)["phase"], shown(world, run_id)["share_bp"]) == ("shadow", 0)
+    assert shown(world, run_id)["forecast"]["chance"] == "likely"
 
     for step in range(1, 5):
         world.clock.move(minutes=30)

@@ -361,6 +361,7 @@ def test_at_the_deadline_no_larger_share_is_given_though_the_step_is_done():
     house.begin()
     house.later(6 * 60, LITTLE)
     assert (house.at.phase, house.last.action, house.last.cause) == (Phase.ROLLED_BACK, "rollback", "deadline")
+    assert house.at.unproven
 
 
 def test_at_the_deadline_a_canary_that_has_passed_is_promoted_and_one_that_got_no_further_says_so():

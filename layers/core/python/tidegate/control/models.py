@@ -25,6 +25,8 @@ def apply_model(call: Call, at: At) -> Answer:
         actor=call.actor,
         models=at.registry,
         catalog=at.catalog,
+        health_records=at.health_records,
+        verdicts=at.verdicts,
         clock=at.clock,
         only_checked=pages.truth("check", call.query.get("check")),
     )

@@ -17,7 +17,17 @@ def list_rollouts(call: Call, at: At) -> Answer:
 
 def show_rollout(call: Call, at: At) -> Answer:
     model, run = call.path["model"], call.path["run"]
-    answer = approvals.show_rollout(model, run, rollouts=at.rollout_reader, routes=at.registry, clock=at.clock)
+    answer = approvals.show_rollout(
+        model,
+        run,
+        models=at.registry,
+        versions=at.registry,
+        rollouts=at.rollout_reader,
+        routes=at.registry,
+        health_records=at.health_records,
+        verdicts=at.verdicts,
+        clock=at.clock,
+    )
     return HTTPStatus.OK, answer
 
 

@@ -16,7 +16,13 @@ def list_versions(call: Call, at: At) -> Answer:
 
 def show_version(call: Call, at: At) -> Answer:
     return HTTPStatus.OK, models.show_version(
-        call.path["model"], call.path["version"], versions=at.registry, routes=at.registry
+        call.path["model"],
+        call.path["version"],
+        models=at.registry,
+        versions=at.registry,
+        routes=at.registry,
+        health_records=at.health_records,
+        verdicts=at.verdicts,
     )
 
 

@@ -31,12 +31,14 @@ def apply(tool: Tool, specs: tuple[str, ...]) -> None:
     """Make each spec the current one of its model: all of them, or none if one has a fault.
 
     Applying the same spec again changes nothing. A feature that is an outcome column of the dataset is rejected, since
-    it leaks the target.
+    it leaks the target. Where the model has traffic, a forecast says how long a release would take.
 
     \b
     Example:
       tidegate model apply flight-delay.yaml
     """
+    from tidegate.cli.pages.rollout import forecast
+
     read = _read_all(specs)
     _demand_one_each(read)
     if len(read) > 1:
@@ -51,6 +53,7 @@ def apply(tool: Tool, specs: tuple[str, ...]) -> None:
             against = answer["checked_against"]
             checked = f", checked against dataset version {against}" if against else ""
             out.print(f"{answer['model']}: {state} ({answer['digest'][:12]}{checked})", soft_wrap=True)
+            forecast(out, answer.get("forecast"))
 
     tool.answer({"models": list(applied.values())}, render)
 

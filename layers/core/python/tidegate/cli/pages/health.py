@@ -347,6 +347,7 @@ _ENDED = {
     "under_way": ("under way", "cyan"),
     "promoted": ("promoted", "green"),
     "turned_away": ("rejected", "yellow"),
+    "unproven": ("too little evidence", "yellow"),
     "failed": ("failed", "red"),
 }
 

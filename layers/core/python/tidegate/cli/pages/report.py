@@ -7,6 +7,7 @@ from rich.text import Text
 
 from tidegate.cli.pages import pieces as show
 from tidegate.cli.pages.pieces import Document
+from tidegate.cli.pages.rollout import forecast
 from tidegate.cli.pages.runs import candidates
 from tidegate.domain.evaluation.estimate import Estimate
 from tidegate.domain.evaluation.evaluation import Evaluation, Parity
@@ -24,6 +25,7 @@ def report(out: "Console", found: Document, header: Document) -> None:
     if header["status"] not in {"accepted", "rejected"}:
         said.append_text(Text.assemble(", now ", show.status(header["status"])))
     out.print(said)
+    forecast(out, header.get("forecast"))
     out.print()
     out.print(Text("Verdict", style="bold"))
     show.checks(out, verdict["checks"])

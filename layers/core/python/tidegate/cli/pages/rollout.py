@@ -57,8 +57,23 @@ def rollout(out: "Console", found: Document) -> None:
         _findings(out, found)
     for line in _needed(found):
         out.print(line, soft_wrap=True)
+    if found.get("forecast"):
+        out.print()
+        forecast(out, found["forecast"])
     out.print()
     out.print(f"next: {found['next_step']}", soft_wrap=True)
+
+
+def forecast(out: "Console", found: Document | None) -> None:
+    """How long a release is expected to take; with what to change, where it probably takes too long."""
+    if not found:
+        return
+    style = {"likely": "", "uncertain": "yellow", "unlikely": "yellow"}[found["chance"]]
+    out.print(Text(f"forecast: {found['sentence']}", style=style), soft_wrap=True)
+    if found["ways"]:
+        out.print("what would make it likely (docs/canary.md, low traffic):")
+    for way in found["ways"]:
+        out.print(f"  - {way}", soft_wrap=True)
 
 
 def _path(stages: Sequence[Document]) -> Text:

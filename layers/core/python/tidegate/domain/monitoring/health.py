@@ -40,6 +40,7 @@ class TrainingOutcome(StrEnum):
     UNDER_WAY = "under_way"
     PROMOTED = "promoted"
     TURNED_AWAY = "turned_away"  # by gate, approver or canary
+    UNPROVEN = "unproven"  # its canary had too little evidence by the deadline: that says nothing of the version
     FAILED = "failed"
 
 
@@ -93,7 +94,7 @@ class HealthRecord:
     the last look came to. `reporters` has, by caller (an IAM ARN), how many outcomes they reported.
     """
 
-    FORM: ClassVar = StoredForm("health of a model")
+    FORM: ClassVar = StoredForm("health of a model", upgrades=(dict,))  # schema 2 may call an attempt unproven
 
     model: str
     revision: int
@@ -206,7 +207,7 @@ def _given_up(known: HealthRecord, findings: Findings, policy: Policy) -> tuple[
         return findings.unfixable
     counted = [each for each in known.attempts if known.acknowledged_at is None or each.at > known.acknowledged_at]
     ended = [each for each in counted if each.outcome is not TrainingOutcome.UNDER_WAY]
-    latest = ended[-policy.give_up_after :]
+    latest = [each for each in ended if each.outcome is not TrainingOutcome.UNPROVEN][-policy.give_up_after :]
     if len(latest) == policy.give_up_after and all(each.outcome is not TrainingOutcome.PROMOTED for each in latest):
         runs = ", ".join(each.run_id for each in latest)
         return (

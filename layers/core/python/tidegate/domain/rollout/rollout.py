@@ -154,6 +154,7 @@ class Rollout:
     promoted_at: datetime | None = None
     reason: str = ""
     ended_at: datetime | None = None
+    unproven: bool = False  # it was rolled back at its deadline, for lack of evidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -543,7 +544,8 @@ def _left(rollout: Rollout, phase: Phase, route: Route | None, version: Version,
     if change is None:
         return _ended(rollout, phase, cause.reason, version, cause.at)
     closed = VersionNote(VersionStatus.ROLLED_BACK, cause.reason)
-    return Step(_final(rollout, phase, cause.reason, cause.at), change, closed)
+    left = replace(_final(rollout, phase, cause.reason, cause.at), unproven=cause.rollback is RollbackCause.DEADLINE)
+    return Step(left, change, closed)
 
 
 def _ended(rollout: Rollout, phase: Phase, reason: str, version: Version, now: datetime) -> Step:

@@ -70,6 +70,10 @@ class ServiceLevel:
         value, low, high = (self._bin_at(min(max(share, 0.0), 1.0) * total) for share in _around(quantile, half))
         return _middle(value), _start(low), _start(high + 1)
 
+    def slower(self, milliseconds: float) -> float:
+        """Requests that took longer, to a bin of 5 %."""
+        return sum(count for place, count in self.latency.items() if _middle(place) > milliseconds)
+
     def _bin_at(self, rank: float) -> int:
         bins, seen = sorted(self.latency), 0.0
         for each in bins:

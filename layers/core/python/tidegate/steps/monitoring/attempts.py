@@ -36,5 +36,7 @@ def _ended(
     if rollout is None or not rollout.phase.final:
         return None
     outcome = _ROLLED_OUT.get(rollout.phase, TrainingOutcome.TURNED_AWAY)
+    if rollout.unproven:
+        outcome = TrainingOutcome.UNPROVEN
     promoted_at = rollout.promoted_at if outcome is TrainingOutcome.PROMOTED else None
     return outcome, promoted_at or rollout.ended_at or ended_at

@@ -24,7 +24,11 @@ MODELS_ON_A_PAGE = 50  # each is read by four keys, one after the other
 MODELS_EXAMINED = 200  # by one key each
 
 
-_OVER = {TrainingOutcome.FAILED: "failed", TrainingOutcome.TURNED_AWAY: "ended without a new champion"}
+_OVER = {
+    TrainingOutcome.FAILED: "failed",
+    TrainingOutcome.TURNED_AWAY: "ended without a new champion",
+    TrainingOutcome.UNPROVEN: "ended without enough evidence",
+}
 
 
 class Acknowledge(Document):

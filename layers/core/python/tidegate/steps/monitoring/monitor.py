@@ -30,6 +30,7 @@ from tidegate.domain.profiles import drift
 from tidegate.domain.profiles.drift import DriftPolicy
 from tidegate.domain.profiles.profile import Profile
 from tidegate.domain.registry.version import Version, VersionStatus
+from tidegate.domain.rollout.forecast import Lately
 from tidegate.domain.serving.capture import CAPTURE_RECORD, HOUR, hour_of
 from tidegate.domain.serving.feedback import FEEDBACK_RECORD
 from tidegate.domain.serving.reporters import Reports, behind
@@ -92,6 +93,7 @@ class _Seen:
     day: "_Day | None" = None
     unread: Mapping[str, str] = field(default_factory=dict)
     reports: Reports = field(default_factory=Reports)
+    lately: Lately = field(default_factory=Lately)  # in the longest window
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,15 +236,22 @@ class _Traffic:
             volume={name: count for name, count in sorted(volume.items()) if name >= oldest},
             spent={name: Spent(hour.usage, listed[name].stored_bytes) for name, hour in asked.items()},
             reports=sum((hour.reports for hour in counted.values()), Reports()),
+            lately=Lately(
+                hours=(self.at - self._first(version, since)) / _ONE_HOUR,
+                requests=sum(used.requests for hour in asked.values() for used in hour.usage.values()),
+                service=sum((hour.service for hour in asked.values()), ServiceLevel()),
+            ),
             unread=dict.fromkeys(strays, "does not lie in the folder of an hour")
             | {key: why for hour in counted.values() for key, why in hour.unread.items()},
         )
 
     def _listed(self, version: Version, since: datetime | None) -> Mapping[str, Sources]:
         """Hours of the longest window, by name."""
+        return self.hours.sources(self.spec.name, hour_of(self._first(version, since)), hour_of(self.at))
+
+    def _first(self, version: Version, since: datetime | None) -> datetime:
         longest = timedelta(hours=max(self.spec.monitoring.windows_hours))
-        first = max(self.at - longest, version.created_at - _ONE_HOUR, *([since + _ONE_HOUR] if since else []))
-        return self.hours.sources(self.spec.name, hour_of(first), hour_of(self.at))
+        return max(self.at - longest, version.created_at - _ONE_HOUR, *([since + _ONE_HOUR] if since else []))
 
     def _counted(self, version: Version, reference: Reference, listed: Mapping[str, Sources]) -> dict[str, Hour]:
         """Those hours; the ones that changed since they were counted, or were counted by other code, are counted again.
@@ -569,6 +578,7 @@ def _document(model: str, seen: _Seen, bill: Bill, held: Sequence[Held], now: da
         "windows": [window.to_json() for window in seen.windows],
         "maturity": seen.maturity.to_json() if seen.maturity else None,
         "volume": dict(seen.volume),
+        "lately": seen.lately.to_json(),
         "cost": bill.to_json(),
         "targets": [each.to_json() for each in held],
     }

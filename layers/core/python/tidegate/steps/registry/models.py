@@ -14,6 +14,7 @@ from tidegate.kernel.fault_words import did_you_mean
 from tidegate.kernel.prefixes import RunFile
 from tidegate.messages import RunRef
 from tidegate.ports.data import Catalog
+from tidegate.ports.monitoring import HealthRecords, Verdicts
 from tidegate.ports.platform import Clock
 from tidegate.ports.registry import Artifacts, Models, RouteReader, Versions
 from tidegate.ports.rollout import RolloutReader
@@ -22,6 +23,7 @@ from tidegate.spec.model import ModelSpec
 from tidegate.steps.pages import Asked, by_name, chosen, first_names, number, page, walked
 from tidegate.steps.requests import demand_unreserved, version_number, view
 from tidegate.steps.rollout.approvals import under_way
+from tidegate.steps.rollout.forecasts import expected
 
 MAX_SPEC_BYTES = 256 * 1024
 
@@ -62,11 +64,13 @@ def apply_model(
     actor: str,
     models: Models,
     catalog: Catalog,
+    health_records: HealthRecords,
+    verdicts: Verdicts,
     clock: Clock,
     only_checked: bool = False,
 ) -> dict[str, Any]:
     """Check a spec and, unless it is `only_checked`, make it the model's current one; the same spec again changes
-    nothing.
+    nothing. `forecast` says how long a release by this spec would take, null where nothing is known of the traffic.
 
     Raises:
         SpecInvalidError: every fault at once, those of the spec itself, those of what it demands of a canary, or those
@@ -110,6 +114,7 @@ def apply_model(
         "changed": changed,
         "checked_against": checked.version if checked else None,
         "warnings": warnings,
+        "forecast": expected(spec, health_records=health_records, verdicts=verdicts),
     }
 
 
@@ -219,9 +224,23 @@ def _number(version: Version) -> str:
     return str(version.number)
 
 
-def show_version(name: str, number: str, *, versions: Versions, routes: RouteReader) -> dict[str, Any]:
-    """One version. Raises NotFoundError."""
-    return {"version": _version(versions.version(name, version_number(name, number)), routes.route(name))}
+def show_version(
+    name: str,
+    number: str,
+    *,
+    models: Models,
+    versions: Versions,
+    routes: RouteReader,
+    health_records: HealthRecords,
+    verdicts: Verdicts,
+) -> dict[str, Any]:
+    """One version; on its way to users, with a `forecast` of how long that takes. Raises NotFoundError."""
+    version, route = versions.version(name, version_number(name, number)), routes.route(name)
+    ahead = None
+    if version.status in {VersionStatus.ACCEPTED, VersionStatus.CANDIDATE}:
+        spec = models.spec(name, version.spec_digest)
+        ahead = expected(spec, health_records=health_records, verdicts=verdicts)
+    return {"version": _version(version, route) | {"forecast": ahead}}
 
 
 def _version(version: Version, route: Route | None) -> dict[str, Any]:

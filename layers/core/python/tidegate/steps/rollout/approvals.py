@@ -16,12 +16,14 @@ from tidegate.domain.rollout.rollout import LEASE_SLACK, Approval, AtDeadline, D
 from tidegate.kernel.errors import ConflictError, NotFoundError, UnavailableError
 from tidegate.kernel.prefixes import RunFile
 from tidegate.messages import RunRef
+from tidegate.ports.monitoring import HealthRecords, Verdicts
 from tidegate.ports.platform import Clock
 from tidegate.ports.registry import Artifacts, Models, RouteReader, Routes, Runs, Versions, Workflow
 from tidegate.ports.rollout import RolloutReader, Rollouts
 from tidegate.steps.conflicts import twice
 from tidegate.steps.pages import Asked, by_run, chosen, page, walked
 from tidegate.steps.requests import Document, Sentence, Sha256, version_number, view
+from tidegate.steps.rollout.forecasts import expected
 
 ROLLOUTS_AT_A_TIME = 20  # one may have hundreds of kB; a model has one release at a time, so an open one is among them
 
@@ -70,15 +72,31 @@ def list_rollouts(
     return {"rollouts": shown, "next": following}
 
 
-def show_rollout(model: str, run: str, *, rollouts: RolloutReader, routes: RouteReader, clock: Clock) -> dict[str, Any]:
-    """The rollout of a run's version. Raises NotFoundError."""
+def show_rollout(
+    model: str,
+    run: str,
+    *,
+    models: Models,
+    versions: Versions,
+    rollouts: RolloutReader,
+    routes: RouteReader,
+    health_records: HealthRecords,
+    verdicts: Verdicts,
+    clock: Clock,
+) -> dict[str, Any]:
+    """The rollout of a run's version; up to its promotion, with a `forecast` of the whole canary. Raises
+    NotFoundError."""
     found = rollouts.rollout(model, run)
     if found is None:
         raise NotFoundError(
             f"run {run} of {model} has no rollout yet",
             next_step=f"look at the run: tidegate runs {model} {run}",
         )
-    return {"rollout": _whole(found, routes.route(model)) | _pace(found, clock.now())}
+    ahead = None
+    if found.judged_against and not found.promoted_at and not found.phase.final:
+        spec = models.spec(model, versions.version(model, found.version).spec_digest)
+        ahead = expected(spec, health_records=health_records, verdicts=verdicts)
+    return {"rollout": _whole(found, routes.route(model)) | _pace(found, clock.now()) | {"forecast": ahead}}
 
 
 def under_way(model: str, route: Route | None, *, rollouts: RolloutReader, now: datetime) -> dict[str, Any]:
@@ -254,6 +272,7 @@ def _summary(found: Rollout, route: Route | None) -> dict[str, Any]:
         "steps": len(found.plan.steps_bp),
         "outcome": found.verdict["outcome"] if found.verdict else None,
         "reason": found.reason,
+        "unproven": found.unproven,
         "began_at": view(found.began_at),
         "since": view(found.since),
         "promoted_at": view(found.promoted_at),
@@ -373,7 +392,7 @@ def _asked(approval: Approval) -> dict[str, Any]:
     }
 
 
-def _next_step(found: Rollout) -> str:  # noqa: C901, PLR0911  one for each phase
+def _next_step(found: Rollout) -> str:  # noqa: C901, PLR0911, PLR0912  one for each phase
     """What people may do about it, in a sentence."""
     model, number = found.model, found.version
     end_it = f'tidegate rollout {model} --end --reason "..."'
@@ -393,6 +412,11 @@ def _next_step(found: Rollout) -> str:  # noqa: C901, PLR0911  one for each phas
             return f'nothing: it continues automatically; to roll back: tidegate rollback {model} --reason "..."'
         case Phase.DONE:
             return f"nothing: see what it serves: tidegate model show {model}"
+        case Phase.ROLLED_BACK if found.unproven:
+            return (
+                "give the next release more time or traffic (docs/canary.md#low-traffic), or let it wait "
+                f"(release.at_deadline: wait), then train again: {again}"
+            )
         case Phase.ROLLED_BACK:
             return f"correct what the reason names, then train again: {again}"
         case Phase.REJECTED:
