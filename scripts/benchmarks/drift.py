@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from scripts.benchmarks import speed
+from scripts.benchmarks import estimates, speed
 from scripts.benchmarks.svg import Panel, chart
 from tidegate.domain.profiles.drift import DriftOutcome, DriftPolicy, judge_features
 from tidegate.domain.profiles.profile import OUTSIDE, ColumnLayout, Layout, Profile, reference
@@ -180,6 +180,7 @@ def run(*, quick: bool) -> dict[str, Any]:
             for case in power
             for tool in TOOLS
         ],
+        **estimates.run(quick=quick),
         **speed.run(quick=quick),
     }
 
@@ -214,6 +215,7 @@ def tables(figures: dict[str, Any]) -> Iterator[tuple[str, list[str], list[list[
         ["drift", "features", "rows a window", *heads],
         [[kind, f"{count:,}", f"{rows:,}", *said] for (kind, count, rows), said in runs.items()],
     )
+    yield from estimates.tables(figures)
     yield from speed.tables(figures)
 
 

@@ -782,6 +782,17 @@ def test_no_value_that_captures_hide_is_in_the_reference(personal, capture, hidd
     assert set(shown) == {"carrier", "wind", "hour"} - set(hidden)
 
 
+def test_the_reference_has_what_the_probabilities_come_to_on_the_holdout():
+    holdout = flights()
+    world = TrainedRun().train(good_onnx(), holdout=holdout)
+    world.evaluate()
+    scores = load(good_onnx()).score(CONTRACT.inputs(holdout)).astype(np.float64)
+    chances = world.reference.recalibration.of(scores)
+    sure = scores[:, 1] > np.median(scores[:, 1])
+    for part in (sure, ~sure):
+        assert chances[part, 1].mean() == pytest.approx(holdout[TARGET][part].mean(), abs=0.05)
+
+
 @pytest.mark.parametrize("metric", ["mae", "rmse", "r2"])
 def test_a_regression_s_loss_is_learned_by_its_score_where_it_can_be(metric):
     contract = Contract("delay", "regression", CONTRACT.features)
@@ -798,6 +809,6 @@ def test_a_regression_s_loss_is_learned_by_its_score_where_it_can_be(metric):
     if learned:
         assert found.loss_by_score.rows == learned.rows
         assert found.loss_by_score.mean == pytest.approx(learned.mean, rel=1e-5)
-    assert (found.classes, found.layout.label) == ((), None)
+    assert (found.classes, found.layout.label, found.recalibration) == ((), None, None)
     assert sum(found.profile.target) == ROWS
     assert found.importances["carrier"] > found.importances["wind"] > found.importances["hour"] == 0

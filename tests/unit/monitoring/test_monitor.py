@@ -28,6 +28,7 @@ from tests.builders.rollouts import ASKED, OneRelease
 from tests.builders.specs import spec
 from tests.documents.forms import hold
 from tidegate.domain.evaluation.estimate import Estimate
+from tidegate.domain.evaluation.recalibration import Recalibration
 from tidegate.domain.monitoring.findings import VERDICT
 from tidegate.domain.monitoring.health import (
     Attempt,
@@ -105,6 +106,16 @@ def test_quality_is_expected_from_probabilities_where_there_are_no_labels() -> N
     assert window["expected"]["outcome"] == "within"
     assert "no concept drift" in window["expected"]["assumption"]
     assert looked.record.summary["windows"][0]["labels"] is False
+
+
+def test_what_is_expected_goes_by_what_probabilities_came_to_on_the_holdout() -> None:
+    found = []
+    for recalibration in (None, Recalibration("platt", 1, (((0.2, 0.0),),))):
+        house = Monitored(reference=replace(Traffic().reference(), recalibration=recalibration))
+        house.ask(2_000)
+        house.look()
+        found.append(house.window()["expected"]["live"]["value"])
+    assert found[1] < found[0] - 0.05
 
 
 def test_a_regression_is_expected_by_its_loss_at_such_scores() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from tests.builders.trials import rows, value
 from tidegate.domain.evaluation.estimate import Estimate
+from tidegate.domain.evaluation.recalibration import Recalibration
 from tidegate.domain.monitoring.quality import LossByScore
 from tidegate.domain.monitoring.reference import Reference, background, profiled
 from tidegate.domain.serving.contract import Contract, FeatureContract
@@ -50,7 +51,15 @@ def reference() -> Reference:
     "written",
     [
         reference(),
-        replace(reference(), loss_by_score=None, task="binary", classes=(False, True), positive=0, threshold=0.2),
+        replace(
+            reference(),
+            loss_by_score=None,
+            task="binary",
+            classes=(False, True),
+            positive=0,
+            threshold=0.2,
+            recalibration=Recalibration("platt", 0, (((0.8, -0.1),),)),
+        ),
         replace(reference(), task="multiclass", classes=("a", "b", "c"), importances={}, hidden=()),
     ],
 )

@@ -16,6 +16,7 @@ import numpy as np
 
 from tidegate.domain.evaluation.bootstrap import CANDIDATE, MAX_UNDEFINED_SHARE, MIN_CLUSTERS, Arm, paired_bootstrap
 from tidegate.domain.evaluation.estimate import Estimate
+from tidegate.domain.evaluation.recalibration import Recalibration
 from tidegate.domain.profiles.profile import quantile_edges
 from tidegate.domain.serving.capture import MASK
 from tidegate.kernel import english, figures
@@ -183,24 +184,29 @@ def expected_quality(
     threshold: float = 0.5,
     confidence: float = 0.95,
     seed: int = 0,
+    recalibration: Recalibration | None = None,
 ) -> Quality:
     """What a classifier's metric is expected to be, from its own probabilities, without any label.
 
     Confidence-based performance estimation (Kivimäki et al. 2025, "Performance estimation in binary classification
     using calibrated confidence", arXiv:2505.05295; NannyML's CBPE): a row of probability p counts as p of a positive
-    and 1 - p of a negative, which gives the expected confusion matrix at every threshold. Right only for calibrated
-    probabilities, and while the same inputs have the same outcomes. The interval has the spread of the metric over
-    drawn rows and labels drawn for them; beyond 20,000 rows it is taken from as many and scaled.
+    and 1 - p of a negative, which gives the expected confusion matrix at every threshold. p is the model's
+    probability as recalibrated on the holdout; the order of rows and the decisions are the model's own. Right only
+    while the same inputs have the same outcomes. The interval has the spread of the metric over drawn rows and labels
+    drawn for them; beyond 20,000 rows it is taken from as many and scaled. It has nothing of the holdout's luck in the
+    recalibration, which `design` has in the same direction.
 
     Args:
         metric: one that has `unlabelled=FromProbabilities(...)` (see `kernel.metrics.registry`).
         probabilities: of every row [n, classes].
+        recalibration: as learned on the holdout; None takes the probabilities at their word.
 
     Raises:
         ValueError: the metric cannot be expected from probabilities.
     """
     known, rows = find(metric), len(probabilities)
-    said = Probabilities(np.asarray(probabilities, dtype=np.float64), positive, threshold)
+    given = np.asarray(probabilities, dtype=np.float64)
+    said = Probabilities(given, positive, threshold, recalibration.of(given) if recalibration and rows else None)
     value = known.expected(said) if rows else math.nan
     if rows < min_rows:
         statement = f"{metric}: {english.count(rows, 'prediction')}; at least {min_rows:,} are needed"
@@ -453,7 +459,7 @@ def _wilson(events: int, n: int, confidence: float) -> Estimate:
 def _spread_of(metric: Metric, said: Probabilities, seed: int) -> float:
     """Standard deviation of the metric over drawn rows, each with a label drawn from its probabilities; NaN when most
     draws do not define it."""
-    chance, probabilities = np.random.default_rng(seed), said.given
+    chance, probabilities = np.random.default_rng(seed), said.chances
     rows = min(len(probabilities), _SIMULATED_ROWS)
     running = np.cumsum(probabilities, axis=1)
     value = _value_by_rows(metric, said) if rows < len(probabilities) else _value_by_weights(metric, said)

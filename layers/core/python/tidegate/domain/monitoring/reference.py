@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 
 from tidegate.domain.evaluation.estimate import Estimate
+from tidegate.domain.evaluation.recalibration import Recalibration
 from tidegate.domain.monitoring.quality import LossByScore
 from tidegate.domain.profiles import profile as profiles
 from tidegate.domain.profiles.profile import Layout, Profile
@@ -36,6 +37,7 @@ class Reference:
         classes: in the order of the probabilities, `positive` being the place of the one whose probability is the score
             and `threshold` the score from which it is the answer.
         hidden: features whose values captures hide.
+        recalibration: of a classifier, what its probabilities come to on the holdout; none in documents of older code.
         background: S3 key of some training rows (npz Table) of all other features, for explanations.
     """
 
@@ -55,6 +57,7 @@ class Reference:
     hidden: tuple[str, ...] = ()
     background: str = ""
     background_sha256: str = ""
+    recalibration: Recalibration | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -72,6 +75,7 @@ class Reference:
             "hidden": list(self.hidden),
             "background": self.background,
             "background_sha256": self.background_sha256,
+            "recalibration": None if self.recalibration is None else self.recalibration.to_json(),
         }
 
     @classmethod
@@ -79,6 +83,7 @@ class Reference:
         """Read what `to_json` wrote; raises NewerDocumentError."""
         document = cls.FORM.current(document)
         design, loss = document["design"], document["loss_by_score"]
+        recalibration = document.get("recalibration")
         layout, profile = Layout.from_json(document["layout"]), Profile.from_json(document["profile"])
         return cls(
             layout=layout,
@@ -95,6 +100,7 @@ class Reference:
             hidden=tuple(document["hidden"]),
             background=document["background"],
             background_sha256=document["background_sha256"],
+            recalibration=None if recalibration is None else Recalibration.from_json(recalibration),
         )
 
 

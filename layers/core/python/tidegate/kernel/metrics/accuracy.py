@@ -11,7 +11,7 @@ def _form(rows: Rows) -> Prepared:
 
 
 def _expected(said: Probabilities) -> float:
-    return float(said.given[np.arange(len(said.given)), said.decided].mean())
+    return float(said.chances[np.arange(len(said.given)), said.decided].mean())
 
 
 METRIC = Metric(

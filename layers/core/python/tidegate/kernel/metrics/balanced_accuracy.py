@@ -24,8 +24,8 @@ def _form(rows: Rows) -> Prepared:
 
 def _expected(said: Probabilities) -> float:
     rows, decided = np.arange(len(said.given)), said.decided
-    hits = np.bincount(decided, said.given[rows, decided], minlength=said.given.shape[1])
-    counts = said.given.sum(axis=0)
+    hits = np.bincount(decided, said.chances[rows, decided], minlength=said.given.shape[1])
+    counts = said.chances.sum(axis=0)
     occurring = counts > 0
     return float((hits[occurring] / counts[occurring]).mean()) if occurring.sum() > 1 else math.nan
 

@@ -9,7 +9,7 @@ def _form(rows: Rows) -> Prepared:
 
 
 def _expected(said: Probabilities) -> float:
-    return float((said.chance * (1 - said.chance)).mean())
+    return float((said.chance * (1 - said.score) ** 2 + (1 - said.chance) * said.score**2).mean())
 
 
 METRIC = Metric(

@@ -16,7 +16,7 @@ def _form(rows: Rows) -> Prepared:
 
 def _expected(said: Probabilities) -> float:
     edge = float(np.finfo(np.float64).eps)
-    return float(-(said.given * np.log(np.clip(said.given, edge, 1 - edge))).sum(axis=1).mean())
+    return float(-(said.chances * np.log(np.clip(said.given, edge, 1 - edge))).sum(axis=1).mean())
 
 
 METRIC = Metric(

@@ -93,15 +93,29 @@ class Undefined:
 
 @dataclass(frozen=True, slots=True)
 class Probabilities:
-    """What a classifier said of rows without labels: probabilities [n, classes], and how they are read."""
+    """What a classifier said of rows without labels: probabilities [n, classes], and how they are read.
+
+    `recalibrated` [n, classes] is how often the classes come true where it says so; None when it is taken at its word.
+    """
 
     given: Floats
     positive: int = 1
     threshold: float = 0.5
+    recalibrated: Floats | None = None
+
+    @property
+    def chances(self) -> Floats:
+        """How often each class is expected to come true [n, classes]."""
+        return self.given if self.recalibrated is None else self.recalibrated
 
     @property
     def chance(self) -> Floats:
-        """Probability of the positive class [n]."""
+        """How often the positive class is expected to come true [n]."""
+        return np.asarray(self.chances[:, self.positive])
+
+    @property
+    def score(self) -> Floats:
+        """What the classifier says of the positive class [n]."""
         return np.asarray(self.given[:, self.positive])
 
     @property
@@ -112,8 +126,9 @@ class Probabilities:
     @property
     def by_score(self) -> tuple[Floats, Floats]:
         """Expected positives and negatives at each distinct score, by rising score."""
-        score, rows = np.unique(self.chance, return_counts=True)
-        return score * rows, (1 - score) * rows
+        _, place, rows = np.unique(self.score, return_inverse=True, return_counts=True)
+        hits = np.bincount(place, self.chance).astype(np.float64)
+        return hits, np.asarray(rows - hits, dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,8 @@ def _form(rows: Rows) -> Prepared:
 
 def _expected(said: Probabilities) -> float:
     codes, decided = np.arange(said.given.shape[1]), said.decided
-    apart = (said.given * (codes - decided[:, None]) ** 2).sum(axis=1).mean()
-    target = said.given.mean(axis=0)
+    apart = (said.chances * (codes - decided[:, None]) ** 2).sum(axis=1).mean()
+    target = said.chances.mean(axis=0)
     answered = np.bincount(decided, minlength=len(codes)) / len(decided)
     by_chance = target @ (codes[:, None] - codes) ** 2 @ answered
     return float(1 - apart / by_chance) if (target > 0).sum() > 1 else math.nan

@@ -15,6 +15,7 @@ from typing import Any, Self
 import numpy as np
 
 from tidegate.domain.data.splits import training_rows
+from tidegate.domain.evaluation import recalibration
 from tidegate.domain.evaluation.bootstrap import CANDIDATE, Arm, Comparison, Resampling, paired_bootstrap
 from tidegate.domain.evaluation.broken_rules import broken_rules
 from tidegate.domain.evaluation.documents import PLAN
@@ -318,6 +319,9 @@ class _WriteReference:
         spec, contract, training, hidden = self.spec, self.contract, self.training, self.hidden
         layout, profile = profiled(contract, training, scores, hidden)
         by_score = isinstance(spec.metric.unlabelled, FromLosses)
+        chances = None
+        if contract.task != "regression":
+            chances = recalibration.choose(holdout[TARGET], scores, positive=contract.positive, seed=self.seed)
         shown = background(contract, training, hidden, self.seed)
         reference = Reference(
             layout=layout,
@@ -334,6 +338,7 @@ class _WriteReference:
             hidden=hidden,
             background=self.files.run.key(RunFile.BACKGROUND),
             background_sha256=self.files.write(RunFile.BACKGROUND, shown.to_npz()),
+            recalibration=chances,
         )
         document = json.dumps(reference.to_json(), sort_keys=True, allow_nan=False).encode()
         return self.files.write(RunFile.REFERENCE, document, content_type="application/json")

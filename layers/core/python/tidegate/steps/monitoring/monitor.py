@@ -511,6 +511,7 @@ def _expected(reference: Reference, chosen: Sequence[Hour], rules: MonitoringRul
     if not isinstance(find(reference.metric).unlabelled, FromProbabilities):
         return None
     given |= {"positive": reference.positive, "threshold": reference.threshold}
+    given |= {"recalibration": reference.recalibration}
     return quality.expected_quality(reference.metric, scores, reference.design, **given)
 
 
