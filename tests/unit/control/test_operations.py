@@ -312,7 +312,7 @@ def test_a_denied_call_says_which_role_it_needs(run: Cli, stage: Loopback) -> No
     stage.fail(403, {"message": "Forbidden"})
     assert run("kill", "flight-delay", "--reason", "feed is down", "--json") == exits.NOT_ALLOWED
     assert "needs the role operator" in run.document["error"]["message"]
-    assert "/tidegate/<stage>/operator-policy" in run.document["error"]["next_step"]
+    assert "--as operator" in run.document["error"]["next_step"]
     stage.fail(403, {"message": "Forbidden"})
     assert run("runs", "flight-delay", "--json") == exits.NOT_ALLOWED
     assert "viewer or scientist or approver or operator" in run.document["error"]["message"]

@@ -225,7 +225,7 @@ def test_what_follows_is_said_in_a_sentence(world: World) -> None:
     drifted = look(world, DRIFT)
     run_id = world.call("POST", f"/models/{MODEL}/runs", {"token": "again"}).body["run"]["run_id"]
     world.health_records.save(health.started(drifted, Attempt(run_id, Trigger.DRIFT, world.clock.now())))
-    assert next_step(world) == f"run {run_id} is under way: tidegate runs {MODEL} {run_id}"
+    assert next_step(world) == f"run {run_id}, or the rollout of its version, is under way: tidegate rollout {MODEL}"
     look(world, BROKEN)
     assert f"tidegate acknowledge {MODEL}" in next_step(world)
 

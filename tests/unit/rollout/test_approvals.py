@@ -161,6 +161,7 @@ def test_an_approval_that_comes_too_late_is_refused(world: World) -> None:
 def test_a_version_that_nobody_is_asked_about_is_not_decided_about(world: World) -> None:
     on_its_way(world, steps=[1, 5])
     assert "needs no approval" in answer(world).body["detail"]
+    assert answer(world).body["next_step"] == "see where it is: tidegate rollout flight-delay"
     assert world.call("POST", f"{PATH}/rollout/end", {"reason": "make room"}, actor=BO).body["changed"]
     run_id = world.call("POST", f"{PATH}/runs").body["run"]["run_id"]
     turned_away = world.run_to_the_end(run_id, accepted=False)
@@ -454,6 +455,8 @@ def test_a_page_says_where_a_canary_is_and_what_speaks_for_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run_id = on_its_way(stage.world, steps=[1, 5, 25])
+    assert run("rollout", "flight-delay") == exits.OK
+    assert "requests     none yet: requests are what it is judged by" in run.out
     stage.world.advance(run_id, look(1_500))
     stage.world.clock.move(minutes=1)
     stage.world.advance(run_id, look(400, errors=2))

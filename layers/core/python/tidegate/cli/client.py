@@ -92,11 +92,12 @@ class PlatformError(TidegateError):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One signed HTTP API."""
+    """One signed HTTP API; `local` is one of a local cloud, whose users are taken by --as."""
 
     name: str
     url: str
     region: str
+    local: bool = False
 
 
 class Page(list[dict[str, Any]]):
@@ -114,6 +115,7 @@ class Client:
         region: str,
         find_url: Callable[[str], str],
         *,
+        local: bool = False,
         connections: int = 16,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -121,6 +123,7 @@ class Client:
         self._credentials = credentials
         self._region = region
         self._find_url = find_url
+        self._local = local
         self._connections = connections
         self._pause = pause
 
@@ -150,7 +153,7 @@ class Client:
         def find_url(api: str) -> str:
             return _parameter(session, stage, f"{api}-url", endpoint_url)
 
-        return cls(credentials, region, find_url, connections=connections)
+        return cls(credentials, region, find_url, local=endpoint_url is not None, connections=connections)
 
     def _listed(
         self,
@@ -566,12 +569,12 @@ class Client:
     @cached_property
     def control_endpoint(self) -> Endpoint:
         """Where the control API is."""
-        return Endpoint("control API", self._find_url("control").rstrip("/"), self._region)
+        return Endpoint("control API", self._find_url("control").rstrip("/"), self._region, self._local)
 
     @cached_property
     def serving_endpoint(self) -> Endpoint:
         """Where the serving API is."""
-        return Endpoint("serving API", self._find_url("serving").rstrip("/"), self._region)
+        return Endpoint("serving API", self._find_url("serving").rstrip("/"), self._region, self._local)
 
     def _control(self, route: str, *names: str, body: object = None, **query: str) -> dict[str, Any]:
         return self._call(self.control_endpoint, routes.CONTROL[route], names, query, body)
@@ -771,9 +774,11 @@ def _not_allowed(said: str, endpoint: Endpoint, wanted: Sequence[Role]) -> NotAl
         next_step = f"ask for execute-api:Invoke on {endpoint.url}, or use another --profile"
         return NotAllowedError(f"access denied by the {endpoint.name}: {said}", next_step=next_step)
     parameters = " or ".join(f"/tidegate/<stage>/{role}-policy" for role in wanted)
+    ask = f"ask for its policy (ARN in SSM parameter {parameters}), or use another --profile"
+    other = f"be somebody who may: {', '.join(f'--as {role}' for role in wanted)}, or no --as, which is developer"
     return NotAllowedError(
         f"access denied by the {endpoint.name}: {said}; this needs the role {' or '.join(wanted)}",
-        next_step=f"ask for its policy (ARN in SSM parameter {parameters}), or use another --profile",
+        next_step=other if endpoint.local else ask,
     )
 
 

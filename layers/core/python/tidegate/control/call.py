@@ -14,7 +14,7 @@ from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 from tidegate.formats.http_api import bytes_of, caller_of
 from tidegate.kernel import strict_json
 from tidegate.kernel.errors import Fault, NotFoundError, RequestInvalidError
-from tidegate.kernel.ids import NAME
+from tidegate.kernel.ids import NAME, NAME_FORM
 from tidegate.kernel.routes import Route
 from tidegate.kernel.settings import ControlSettings
 from tidegate.steps.pages import Asked, unknown_parameters
@@ -64,7 +64,7 @@ class Call:
             if event.http_method != "PUT" and not re.fullmatch(NAMES[kind], name):
                 raise NotFoundError(
                     f"there is no {kind} {name!r}",
-                    next_step="names consist of lower-case letters, digits and dashes, and begin with a letter",
+                    next_step=NAME_FORM,
                 )
         query = event.query_string_parameters or {}
         if unknown := query.keys() - set(route.query):

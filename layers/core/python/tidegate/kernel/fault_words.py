@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tidegate.kernel import english
+from tidegate.kernel.ids import NAME, NAME_FORM
 from tidegate.kernel.plain_text import one_line
 
 _SHOWN = 80  # letters of what was given
@@ -56,6 +57,8 @@ def problem(kind: str, given: object, context: Mapping[str, Any], said: str) -> 
         case "missing":
             return "is required"
         case "string_pattern_mismatch":
+            if context["pattern"] == f"^{NAME}$":
+                return f"{spelled(given)} cannot be a name: {NAME_FORM}"
             return f"{spelled(given)} must match {context['pattern']}"
         case "greater_than_equal" | "greater_than":
             least = f"at least {context['ge']:g}" if "ge" in context else f"more than {context['gt']:g}"

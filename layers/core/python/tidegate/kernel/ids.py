@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 DOCTOR_PREFIX = "tidegate-doctor-"  # of models and datasets that `tidegate doctor` makes and removes, and nobody else
 DOCTOR = "tidegate doctor"  # their owner
 NAME = "[a-z][a-z0-9-]{0,62}"  # of a model or a dataset; paths and keys are made of it
+NAME_FORM = "names consist of lower-case letters, digits and dashes, and begin with a letter"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 RANDOM_BYTES = 8

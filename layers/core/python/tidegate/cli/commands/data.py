@@ -3,7 +3,7 @@
 import hashlib
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from http import HTTPStatus
@@ -81,7 +81,8 @@ def add(tool: Tool, /, name: str, files: tuple[str, ...], *, wait: bool, yes: bo
     adding the same files again adds no version. Files that are already stored are not sent again. Options that you
     leave out keep their earlier values; lists get longer by --outcome and shorter by --not-outcome, and so on. The
     command shows what changes, and asks before it takes a protection away: an outcome column, personal data, the time
-    column or the licence. Without a terminal that needs --yes. It also lists cells that may mean something else.
+    column or the licence. Without a terminal that needs --yes. Columns that no file has are
+    forgotten, as long as no version was accepted. It also lists cells that may mean something else.
 
     \b
     Example:
@@ -230,7 +231,8 @@ def _describe(tool: Tool, name: str, said: Mapping[str, Any], *, yes: bool) -> d
             faults = [Fault(f"--{field}", "is required for a new dataset") for field in missing]
             raise InvalidInputError(f"dataset {name} is new", faults) from None
         known = {}
-    description = _described(name, known, said)
+    absent = _not_in_the_files(tool, name, known) if known else []
+    description = _described(name, _without(known, absent) if absent else known, said)
     changes = {
         field: (known.get(field), description.get(field))
         for field in _FIELDS
@@ -249,11 +251,30 @@ def _describe(tool: Tool, name: str, said: Mapping[str, Any], *, yes: bool) -> d
             now = tool.client.dataset(name)
             if any(now.get(field) != known.get(field) for field in _FIELDS):
                 return _describe(tool, name, said, yes=yes)  # somebody else described it in the meantime
-            _confirm(tool, error, yes=yes)
+            absent = ["time" if path.startswith("time.") else path for path in absent]
+            if any(fault.path.removeprefix("--") not in absent for fault in error.faults):
+                _confirm(tool, error, yes=yes)
             agreed = [fault.path for fault in error.faults]
             answer = tool.client.describe_dataset(name, description | {"weaker": agreed})
     tool.warn(answer["warnings"])
     return changes
+
+
+def _not_in_the_files(tool: Tool, name: str, known: Mapping[str, Any]) -> list[str]:
+    """What the description names and the newest version was refused for not having, such as `outcome.arr_dely`, while
+    no version has been accepted. It protects nothing, and nobody should have to take it off."""
+    from tidegate.domain.data.dataset import ABSENT
+
+    if known["latest"]:
+        return []
+    problem = next((found["problem"] or "" for found in tool.client.dataset_versions(name, 1)), "")
+    named = [f"{field}.{column}" for field in _LISTS for column in known[field]] + [f"time.{known['time']}"]
+    return [path for path in named if f"{path}: {ABSENT}" in problem]
+
+
+def _without(known: Mapping[str, Any], absent: Collection[str]) -> dict[str, Any]:
+    lists = {field: [each for each in known[field] if f"{field}.{each}" not in absent] for field in _LISTS}
+    return {**known, **lists, "time": None if f"time.{known['time']}" in absent else known["time"]}
 
 
 def _described(name: str, known: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:

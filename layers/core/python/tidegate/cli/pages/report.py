@@ -54,7 +54,7 @@ def report(out: "Console", found: Document, header: Document) -> None:
 
 
 _STRONGEST = 12
-_SHOWN_APART = frozenset({"computed", "environment", "notes", "periods", "split", "strength_alone", "target"})
+_SHOWN_APART = frozenset({"computed", "environment", "files", "notes", "periods", "split", "strength_alone", "target"})
 
 
 def _by_name(lineage: Document) -> dict[str, str]:
@@ -69,7 +69,8 @@ def _by_name(lineage: Document) -> dict[str, str]:
     strengths = sorted(lineage.get("strength_alone", {}).items(), key=lambda each: -each[1])
     named = [f"{name} {show.cell(value)}" for name, value in strengths[:_STRONGEST]]
     more = [f"{english.count(len(strengths) - _STRONGEST, 'weaker one')}"] if len(strengths) > _STRONGEST else []
-    return shown | {"strength alone": ", ".join([*named, *more])}
+    files = f"{english.count(len(lineage.get('files', ())), 'file')}, each with its SHA-256 in --json"
+    return shown | {"strength alone": ", ".join([*named, *more]), "files": files if lineage.get("files") else ""}
 
 
 def _target(found: Document) -> str:

@@ -116,7 +116,7 @@ def _facts(found: Document) -> dict[str, str | Text | None]:
         "phase": Text(phase.replace("_", " ") + step, style=_PHASE_STYLE.get(phase, "yellow")),
         "answers now": f"{show.percent(found['share_bp'])} of the requests",
         "ended" if ended else "since": show.moment(ended or found["since"]) + more + " UTC",
-        "requests": counted if found["answered"] else "",
+        "requests": counted if found["answered"] else "none yet: requests are what it is judged by" if canary else "",
         "share": found["missed_share"],
         "next look": f"{found['next_look_at'][:19].replace('T', ' ')} UTC{_raised(found)}"
         if found["next_look_at"]

@@ -13,7 +13,7 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
-from tidegate.domain.data.dataset import DECLARED, ColumnType, Dataset, Reading
+from tidegate.domain.data.dataset import ABSENT, DECLARED, ColumnType, Dataset, Reading
 from tidegate.domain.data.personal import Finding
 from tidegate.domain.data.splits import Split
 from tidegate.domain.profiles import profile as profiles
@@ -210,7 +210,7 @@ def unknown_role_faults(known: Iterable[str], roles: Iterable[tuple[str, str]]) 
     faults = []
     for role, column in roles:
         if column not in names:
-            faults.append(Fault(f"{role}.{column}", f"the files have no such column{did_you_mean(column, names)}"))
+            faults.append(Fault(f"{role}.{column}", f"{ABSENT}{did_you_mean(column, names)}"))
     return faults
 
 

@@ -13,6 +13,7 @@ from tidegate.kernel.errors import Fault
 from tidegate.kernel.values import MISSING
 
 RULES = 2  # of `Reading`, for versions that are added now
+ABSENT = "the files have no such column"  # the fault of a column that a description names
 GIVEN_UP_AFTER = timedelta(hours=3)  # an event is kept for an hour, and three attempts take at most 15 minutes each
 
 

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from tidegate.kernel.documents import StoredForm
 from tidegate.kernel.errors import ConflictError
+from tidegate.kernel.roles import caller
 
 
 class RunStatus(StrEnum):
@@ -140,9 +141,10 @@ class Lease:
 
 def held(lease: Lease) -> ConflictError:
     """The lease is another run's."""
-    since, until = (moment.isoformat(timespec="seconds") for moment in (lease.since, lease.until))
+    since, until = (f"{moment:%Y-%m-%d %H:%M} UTC" for moment in (lease.since, lease.until))
+    holder = caller(lease.holder) if lease.holder.startswith("arn:") else lease.holder
     return ConflictError(
-        f"run {lease.run_id} of {lease.holder} has held the release of {lease.model} since {since}; its lease lasts "
+        f"run {lease.run_id} of {holder} has held the release of {lease.model} since {since}; its lease lasts "
         f"until {until} and may be extended",
         next_step=f"wait until it is over: tidegate runs {lease.model} {lease.run_id}; or have an operator end it: "
         f'tidegate rollout {lease.model} --end --reason "..."',

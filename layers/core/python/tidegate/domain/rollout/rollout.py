@@ -270,7 +270,10 @@ def decide(
     named = f"{rollout.model} version {rollout.version}"
     asked = rollout.approval
     if asked is None:
-        raise ConflictError(f"{named} needs no approval: its spec does not require one and changes no target")
+        raise ConflictError(
+            f"{named} needs no approval: its spec does not require one and changes no target",
+            next_step=f"see where it is: tidegate rollout {rollout.model}",
+        )
     for arn, why in asked.excluded.items():
         if same_person(arn, by):
             raise ForbiddenError(f"you cannot decide about {named} because you {why}", next_step="ask another approver")

@@ -195,7 +195,7 @@ def _next_step(model: str, route: Route | None, record: HealthRecord | None) -> 
         return f'find out who wrote {objects} in quarantine, then: tidegate acknowledge {model} --reason "..."'
     at_work = next((each for each in record.attempts if each.outcome is TrainingOutcome.UNDER_WAY), None)
     if at_work:
-        return f"run {at_work.run_id} is under way: tidegate runs {model} {at_work.run_id}"
+        return f"run {at_work.run_id}, or the rollout of its version, is under way: tidegate rollout {model}"
     last = record.attempts[-1] if record.attempts else None
     if last and last.ended_at and last.ended_at > record.looked_at and last.outcome in _OVER:
         said = f"run {last.run_id} {_OVER[last.outcome]}: tidegate runs {model} {last.run_id}"
