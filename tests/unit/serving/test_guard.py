@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tidegate.domain.serving.contract import Contract, FeatureContract, Guard, Inputs
-from tidegate.domain.serving.guard import MOST_CELLS, Detector, fit
+from tidegate.domain.serving.guard import MOST_CELLS, Detector, fit, leaving
 from tidegate.kernel.table import Table
 
 ROWS = 20_000
@@ -327,3 +327,57 @@ def best(call: Callable[[], object], number: int) -> float:
             call()
         taken.append((time.perf_counter() - started) / number)
     return min(taken)
+
+
+SEASONAL = Contract(
+    "sales",
+    "regression",
+    (
+        FeatureContract("month", "integer"),
+        FeatureContract("price", "numeric"),
+        FeatureContract("wind", "numeric"),
+        FeatureContract("campaign", "categorical", categories=("c1", "c2", "c3", "c4")),
+        FeatureContract("carrier", "categorical", categories=CARRIERS),
+    ),
+)
+
+
+def year(first: int, last: int, seed: int, count: int = 8_000) -> tuple[dict[str, Any], Any]:
+    """Rows from one month to another, and their moments: a month, a rising price and a campaign of each month; wind and
+    carrier stay as they are."""
+    chance = np.random.default_rng(seed)
+    at = chance.uniform(first, last + 1, count)
+    month = np.floor(at)
+    columns = {
+        "month": month,
+        "price": 10 + 3 * at + chance.normal(0, 0.5, count),
+        "wind": chance.normal(10, 2, count),
+        "campaign": np.char.add("c", month.astype(int).astype(str)),
+        "carrier": chance.choice(CARRIERS, count),
+    }
+    return columns, at
+
+
+def test_columns_that_leave_their_range_by_themselves_are_found_in_any_order_of_the_rows() -> None:
+    columns, at = year(1, 4, seed=1)
+    assert leaving(SEASONAL, inputs(columns, SEASONAL), at) == ("month", "price", "campaign")
+
+
+@pytest.mark.parametrize("count", [30, 500, 20_000])
+def test_columns_that_stay_as_they_are_do_not_leave(count: int) -> None:
+    for seed in range(10):
+        assert leaving(CONTRACT, inputs(rows(count, seed))) == ()
+
+
+def test_a_season_that_training_could_not_know_is_not_marked_and_what_is_odd_is() -> None:
+    columns, at = year(1, 4, seed=1)
+    june, _ = year(6, 6, seed=2)
+    plain = detector(guarded(SEASONAL, columns))
+    left_out = leaving(SEASONAL, inputs(columns, SEASONAL), at)
+    known = detector(guarded(SEASONAL, columns, left_out=left_out))
+    assert len(plain.unusual(inputs(june, SEASONAL))) == 8_000
+    assert len(known.unusual(inputs(june, SEASONAL))) < 8_000 * 0.003
+    june["wind"][:50] = 40.0
+    assert set(range(50)) <= set(known.unusual(inputs(june, SEASONAL)))
+    june["month"][100:150] = np.nan
+    assert set(range(100, 150)) <= set(known.unusual(inputs(june, SEASONAL)))

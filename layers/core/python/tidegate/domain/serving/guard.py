@@ -25,13 +25,16 @@ A row from the same source is then flagged with a chance of about `share`, of at
 score equal to the threshold is not flagged. Fewer than 1 / share - 1 rows do not reach so far: then their largest score
 is the threshold, and the chance about 1 / (n + 1).
 
-Time features are passed over: new ones are always later than training. On the inference path: numpy only.
+Time features are passed over: new ones are always later than training. So are the values of columns that leave their
+own range as time goes by (`leaving`): a month, a counter, a price that rises, names of campaigns. Training cannot know
+their next values, so these say nothing of how odd a request is. On the inference path: numpy only.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
+from itertools import pairwise
 from operator import add
 from typing import Any, Self
 
@@ -44,27 +47,95 @@ MOST_CELLS = 24  # of a number
 _CENTRE = 18  # cells between the 1 % and the 99 % point
 _TAILS = (0.001, 0.999)
 _LARGEST = np.finfo(np.float32).max
+_PARTS = 10  # of training, by time
+_LEAVING = 0.01  # share of the later half
+_LEAST_LEAVING = 10  # rows: chance alone brings about one and a half
 _BLOCK_ROWS = 4096  # scored at a time, where there may be more than a request has
 
 Floats = npt.NDArray[np.float64]
 
 
-def fit(contract: Contract, inputs: Inputs, *, share: float, answer: GuardAnswer) -> Guard:
-    """The guard of training rows; the same rows give the same guard, in any order."""
+def leaving(contract: Contract, inputs: Inputs, order: npt.NDArray[Any] | None = None) -> tuple[str, ...]:
+    """Columns whose values leave by themselves what came before: beyond the range of all earlier rows, or a category
+    that none of them had, in more than a hundredth of the later half. The rows are cut into ten parts by time, and each
+    part of the later half is held against all parts before it.
+
+    Args:
+        inputs: of the training rows [n].
+        order: moments or numbers by which the rows are in order [n]; None when they are as they come.
+    """
+    rows = len(inputs.numeric)
+    by_time = np.arange(rows) if order is None else np.argsort(order, kind="stable")
+    cuts = [rows * part // _PARTS for part in range(_PARTS // 2, _PARTS + 1)]
+    least = max(_LEAVING * (rows - cuts[0]), _LEAST_LEAVING)
+
+    def new(column: npt.NDArray[Any], beyond: Callable[[npt.NDArray[Any], npt.NDArray[Any]], int]) -> int:
+        ordered = column[by_time]
+        return sum(beyond(ordered[start:end], ordered[:start]) for start, end in pairwise(cuts))
+
+    numbers = [
+        each.name
+        for place, each in enumerate(contract.numeric)
+        if each.kind != "boolean" and new(inputs.numeric[:, place], _beyond) > least
+    ]
+    texts = [
+        each.name
+        for place, each in enumerate(contract.categorical)
+        if new(inputs.categorical[:, place].astype(np.str_), _unknown) > least
+    ]
+    return (*numbers, *texts)
+
+
+def _beyond(now: npt.NDArray[Any], before: npt.NDArray[Any]) -> int:
+    seen = before[~np.isnan(before)]
+    return int(((now < seen.min()) | (now > seen.max())).sum()) if len(seen) else 0
+
+
+def _unknown(now: npt.NDArray[Any], before: npt.NDArray[Any]) -> int:
+    return int((~np.isin(now, before) & (now != "")).sum())
+
+
+def fit(
+    contract: Contract, inputs: Inputs, *, share: float, answer: GuardAnswer, left_out: Collection[str] = ()
+) -> Guard:
+    """The guard of training rows; the same rows give the same guard, in any order. Of the columns that are `left_out`
+    it only knows how often a value is missing."""
     rows = len(inputs.numeric)
     total = np.zeros(rows)
     numbers, texts = [], []
     for place, feature in enumerate(contract.numeric):
-        number, left_out = _number(feature.name, inputs.numeric[:, place], boolean=feature.kind == "boolean")
+        column = inputs.numeric[:, place]
+        if feature.name in left_out:
+            number, others = _only_presence(feature.name, column)
+        else:
+            number, others = _number(feature.name, column, boolean=feature.kind == "boolean")
         numbers.append(number)
-        total += left_out
+        total += others
     for place, feature in enumerate(contract.categorical):
-        text, left_out = _text(feature.name, inputs.categorical[:, place], feature.categories or ())
+        text, others = _text(feature.name, inputs.categorical[:, place], feature.categories or ())
+        if feature.name in left_out:
+            absent = inputs.categorical[:, place] == ""
+            known, others = _presence(absent)
+            text = TextDensity(feature.name, tuple(known for _ in text.scores), known, text.missing)
         texts.append(text)
-        total += left_out
+        total += others
     rank = min(math.ceil((rows + 1) * (1 - share) - 1e-9), rows)
     threshold = float(np.partition(total, rank - 1)[rank - 1])
     return Guard(share, answer, math.ceil(threshold * 1e4) / 1e4, rows, tuple(numbers), tuple(texts))
+
+
+def _only_presence(name: str, column: npt.NDArray[np.float32]) -> tuple[NumberDensity, Floats]:
+    """A density of any value, and each row's score by the other rows."""
+    absent = np.isnan(column)
+    known, others = _presence(absent)
+    return NumberDensity(name, (), (known,), _score(int(absent.sum()), len(column)), (0.0, 0.0), (1.0, 1.0)), others
+
+
+def _presence(absent: npt.NDArray[np.bool_]) -> tuple[float, Floats]:
+    """The score of having a value, and each row's score by the other rows."""
+    rows, missing = len(absent), int(absent.sum())
+    there = math.log(rows) - math.log(max(rows - missing, 1) - 0.5)
+    return _score(rows - missing, rows), np.where(absent, math.log(rows) - math.log(max(missing, 1) - 0.5), there)
 
 
 def _number(name: str, column: npt.NDArray[np.float32], *, boolean: bool) -> tuple[NumberDensity, Floats]:

@@ -27,7 +27,7 @@ from tidegate.domain.data.personal import LEAST_NUMBER, MOST_TEXTS, Finding, sea
 from tidegate.domain.data.preparation import Excluded, Prepared, SplitRule, columns_needed, prepare_rows, readable
 from tidegate.domain.data.splits import Interval, Rolling, Rows, clusters, training_rows
 from tidegate.domain.registry.run import Run
-from tidegate.domain.serving import computed
+from tidegate.domain.serving import computed, guard
 from tidegate.domain.serving.baseline import FittedRule
 from tidegate.domain.serving.contract import Contract, FeatureContract
 from tidegate.domain.serving.fallback import Fallback
@@ -104,7 +104,11 @@ def prepare(
     asked = _fitted(spec.fallback, training, prepared) if spec.fallback else rule
     fallback = Fallback(replace(contract, computed=()), asked)
     judged = frame.row_hashes()[prepared.rows[prepared.split.holdout]]
-    plan = _describe(dataset, version, prepared, contract) | {"holdout_sha256": _sha256(judged)}
+    order = None if prepared.time is None else prepared.time[training[ROW]]
+    plan = _describe(dataset, version, prepared, contract) | {
+        "holdout_sha256": _sha256(judged),
+        "leaving": list(guard.leaving(contract, contract.inputs(training), order)),
+    }
 
     made = RunFiles(ref, artifacts, {})
     for file, table in tables.items():

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from tidegate.domain.data.splits import training_rows
@@ -56,7 +56,8 @@ def train(
     runs.note(ref.model, ref.run_id, STAGE if task.purpose == "validate" else REFIT_STAGE, clock.now())
     spec = models.spec(ref.model, runs.run(ref.model, ref.run_id).spec_digest)
     files = RunFiles(ref, artifacts, task.files)
-    contract = Contract.from_json(PLAN.read(files.read(RunFile.PLAN))["contract"])
+    plan = PLAN.read(files.read(RunFile.PLAN))
+    contract = Contract.from_json(plan["contract"])
     fit = Table.from_npz(files.read(RunFile.FIT))
     validation = Table.from_npz(files.read(RunFile.VALIDATION))
     candidate = Candidate(
@@ -68,7 +69,7 @@ def train(
             _decide_alike(contract, files)
             holdout = Table.from_npz(files.read(RunFile.HOLDOUT))
             training = training_rows(fit, validation)
-            contract = _guarded(spec, contract, training)
+            contract = _guarded(spec, contract, training, plan.get("leaving", ()))
             started = stopwatch()
             exported = fitter.export(spec, contract, candidate, training, [holdout])
             seconds = stopwatch() - started
@@ -127,12 +128,12 @@ def _decided(
     return contract
 
 
-def _guarded(spec: ModelSpec, contract: Contract, training: Table) -> Contract:
+def _guarded(spec: ModelSpec, contract: Contract, training: Table, leaving: Collection[str]) -> Contract:
     """The contract with its input guard. The fallback's has none: only a version's answer can be unusual."""
     rules = spec.guard
     if not isinstance(rules, GuardRules):
         return contract
-    learned = guard.fit(contract, contract.inputs(training), share=rules.share, answer=rules.answer)
+    learned = guard.fit(contract, contract.inputs(training), share=rules.share, answer=rules.answer, left_out=leaving)
     return replace(contract, guard=learned)
 
 
