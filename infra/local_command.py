@@ -84,7 +84,7 @@ def _stop() -> bool:
         return False
     pid = int(state["pid"])
     os.kill(pid, signal.SIGTERM)
-    if not _until(lambda: local_stage.running() is None, STOP_SECONDS):
+    if not _until(lambda: local_stage.running() is None and not _is_owned(), STOP_SECONDS):
         raise CommandError(f"process {pid} has not ended after {STOP_SECONDS:.0f} s; see {_shown(LOG)}")
     return True
 
@@ -371,9 +371,10 @@ def main(words: list[str]) -> int:
         if options.command == "clock":
             return clock(options.ahead, as_json=options.json)
         return {"up": up, "down": down, "status": status, "reset": reset}[options.command](as_json=options.json)
-    except CommandError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    except (CommandError, KeyboardInterrupt) as error:
+        waited = "stopped waiting; what has begun continues in the background: scripts/local status"
+        print(f"error: {error}" if isinstance(error, CommandError) else waited, file=sys.stderr)
+        return 1 if isinstance(error, CommandError) else 130
 
 
 if __name__ == "__main__":

@@ -65,6 +65,17 @@ def test_commands_that_start_or_stop_take_turns(state: Path, capsys: pytest.Capt
     assert "no local cloud was up" in said.out
 
 
+def test_ctrl_c_says_that_the_cloud_goes_on(
+    state: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(local_command, "_wait_until_settled", interrupted)
+    assert local_command.main(["up"]) == 130
+    assert "scripts/local status" in capsys.readouterr().err
+
+
 def test_down_waits_for_one_that_is_starting(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with _owner(state) as owner:
         threading.Timer(0.5, owner.kill).start()

@@ -432,6 +432,10 @@ def test_features_that_only_the_champion_has_come_along_as_it_reads_them() -> No
 
     new = house.request(spec(), "run-1")
     house.prepare(new)
+    untimed = house.request(spec(time=None, gate={"resample_by": "row"}), "run-2")
+    house.prepare(untimed)
+    for run, warned in ((new, False), (untimed, True)):
+        assert any("rows that it learned from" in note for note in plan_of(house, run)["notes"]) is warned
     _, _, holdout = tables(house, new)
     assert list(holdout) == ["line", "wind", "stops", "driver", TARGET, CLUSTER, ROW]
     assert {code[0] for code in holdout["driver"]} == {"0"}

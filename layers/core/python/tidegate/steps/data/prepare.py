@@ -95,6 +95,8 @@ def prepare(
     kinds = {feature.name: feature.kind for feature in (*known, *feature_contracts(spec))}
     frame = read_version(version, files, reader, kinds)
     prepared = _check(spec, dataset, frame, exclusions, allowed_licences, version=version)
+    if known and spec.time is None:
+        prepared = replace(prepared, notes=(*prepared.notes, _SEEN_BEFORE))
     own = set(spec.feature_names)
     champion = [feature for feature in known if feature.name not in own and readable(feature, frame.types)]
     tables = _tables(spec, frame, prepared, champion, captured=version.captured is not None)
@@ -155,6 +157,12 @@ def _ready(version: DatasetVersion) -> DatasetVersion:
         [Fault("dataset", version.problem or "its files have not been read yet")],
         next_step=f"see `tidegate data show {version.dataset}`",
     )
+
+
+_SEEN_BEFORE = (
+    "split: has no time column, so the champion may be judged here on rows that it learned from, which speaks for it; "
+    "later rows judge both alike: name a `time` column"
+)
 
 
 def _check(
