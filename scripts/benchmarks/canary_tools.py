@@ -19,13 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from scripts.benchmarks.streams import WEIGHTS, ArmStream, Array, Floats, Streams
-from tidegate.domain.rollout.canary import (
-    Metric,
-    Policy,
-    evidence_scores_agree,
-    evidence_scores_differ,
-    evidence_that_exceeds,
-)
+from tidegate.domain.rollout.betting import evidence_that_exceeds
+from tidegate.domain.rollout.canary import Metric, Policy, evidence_scores_agree, evidence_scores_differ
 
 NEVER = 1 << 30
 FLAGGER_SUCCESS = 0.99

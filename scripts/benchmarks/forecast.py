@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tidegate.domain.registry.ledger import ALL_BP
-from tidegate.domain.rollout.canary import Metric, Policy, evidence_that_exceeds
+from tidegate.domain.rollout.betting import evidence_that_exceeds
+from tidegate.domain.rollout.canary import Metric, Policy
 from tidegate.domain.rollout.forecast import Forecast, Traffic, forecast
 from tidegate.domain.rollout.rollout import Plan
 from tidegate.domain.training.contracts import rollout_plan

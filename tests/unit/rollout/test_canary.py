@@ -9,6 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tidegate.domain.rollout.betting import (
+    VALUES,
+    evidence_of_pairs,
+    evidence_of_rate,
+    evidence_that_exceeds,
+    evidence_that_means_exceed,
+    masses,
+)
 from tidegate.domain.rollout.canary import (
     DEMANDS,
     LOSS_UNIT,
@@ -18,12 +26,11 @@ from tidegate.domain.rollout.canary import (
     Look,
     Metric,
     Policy,
-    evidence_of_rate,
     evidence_scores_agree,
     evidence_scores_differ,
-    evidence_that_exceeds,
     judge,
     judge_alone,
+    loss_at,
     loss_millionths,
     score_counts,
     still_needed,
@@ -110,15 +117,6 @@ def test_a_rate_that_moves_for_both_arms_blames_nobody_though_pooled_counts_woul
     pooled = quiet + storm
     assert finding(judge([quiet, storm], POLICY), Metric.ERRORS).outcome is not FAIL
     assert finding(judge([pooled], POLICY), Metric.ERRORS).outcome is FAIL
-
-
-def test_the_order_of_looks_does_not_matter():
-    looks = [Look(arm(50 * k, errors=k), arm(900, errors=3 * k)) for k in range(5)]
-    forth, back = judge(looks, POLICY), judge(looks[::-1], POLICY)
-    assert [each.outcome for each in forth.findings] == [each.outcome for each in back.findings]
-    assert [each.evidence_worse for each in forth.findings] == pytest.approx(
-        [each.evidence_worse for each in back.findings]
-    )
 
 
 def test_probation_compares_the_other_way_round():
@@ -208,7 +206,7 @@ def test_losses_are_counted_in_whole_millionths_of_their_bound():
 
 
 def test_counts_looks_and_verdicts_travel_as_json():
-    look = Look(arm(100, errors=3, losses=5), arm(900))
+    look = Look(replace(arm(100, errors=3, losses=5), labelled=(1, 2, 1, 1)), arm(900), both=arm(50))
     assert Look.from_json(json.loads(json.dumps(look.to_json()))) == look
     verdict = judge([Look(arm(10**6, errors=10**6), arm(10**6))], POLICY)
     document = json.loads(json.dumps(verdict.to_json(), allow_nan=False))
@@ -349,6 +347,145 @@ def test_a_candidate_that_is_five_points_worse_is_caught_early_and_an_equal_one_
     assert caught[:, 19].mean() > 0.9  # before the 25 % step
     fine = evidence_that_exceeds(chance.binomial(k, 0.005), k, chance.binomial(n, 0.005), n, -demand.margin)
     assert (fine[:, -1] >= -math.log(ALPHA)).mean() > 0.9
+
+
+# After a change of regime
+
+
+def requests_until(happened, needed, size):
+    """Requests of the looks up to the first one of each release after which there is so much evidence; NaN without."""
+    first = np.where((happened >= needed).any(axis=1), (happened >= needed).argmax(axis=1) + 1, np.nan)
+    return float(np.nanmedian(first)) * size
+
+
+def test_evidence_after_an_outage_that_both_arms_shared_takes_little_more_than_from_a_fresh_start():
+    chance, n, k = looks_of(150, (0.5,), 400, 50, seed=11)
+    demand = Demand(Metric.ERRORS, tolerance=0.001, margin=0.01, alpha_share=0.3)
+    outage = np.where(np.arange(n.shape[1]) < 30, 0.5, 0.0)
+
+    def worse(shared, by):
+        x, y = chance.binomial(n, np.maximum(0.005 + by, shared)), chance.binomial(k, np.maximum(0.005, shared))
+        return evidence_that_exceeds(x, n, y, k, demand.tolerance), evidence_that_exceeds(y, k, x, n, -demand.margin)
+
+    for by, which, needed in ((0.05, 0, 1 / (ALPHA * demand.alpha_share)), (0.0, 1, 20)):
+        fresh = requests_until(worse(0.0, by)[which], math.log(needed), 50)
+        after = requests_until(worse(outage, by)[which][:, 30:], math.log(needed), 50)
+        assert after <= 1.5 * fresh + 100
+
+
+def test_starting_at_any_look_costs_less_than_a_third_of_the_evidence_and_is_worth_one_before_the_first():
+    n, x = np.asarray([[100] * 20]), np.asarray([[5] * 20])
+    once = evidence_that_exceeds(x.sum(axis=1)[:, None], n.sum(axis=1)[:, None], x[:, :1] * 0, n[:, :1] * 20, 0.0)
+    many = evidence_that_exceeds(x, n, x * 0, n, 0.0)
+    assert many[0, -1] >= once[0, -1] + math.log(0.69)
+    nothing = np.zeros((1, 5), dtype=int)
+    assert evidence_that_exceeds(nothing, nothing, nothing, nothing, 0.0) == pytest.approx(0.0, abs=1e-9)
+
+
+# Pairs
+
+
+def paired(requests, both=0, ours=0, theirs=0):
+    """A shadow's look: events of both at once, of the candidate alone, and of the champion alone."""
+    return Look(*(ArmCounts(requests, errors=errors) for errors in (both + ours, both + theirs, both)))
+
+
+def test_common_failures_of_a_shadow_and_its_champion_cost_no_evidence():
+    pairs = [paired(3000, both=150, ours=33, theirs=3)]
+    apart = [replace(look, both=None) for look in pairs]
+    assert judge(pairs, only(Metric.ERRORS)).outcome is FAIL
+    assert judge(apart, only(Metric.ERRORS)).outcome is LITTLE
+    assert judge([paired(3000, both=150, ours=3, theirs=3)], only(Metric.ERRORS)).outcome is PASS
+    assert judge([*pairs, Look(arm(100), arm(100))], only(Metric.ERRORS)).outcome is LITTLE  # not all looks count pairs
+
+
+def test_scores_of_pairs_are_compared_edge_by_edge():
+    policy = only(Metric.SCORES)
+    ours, theirs = arm(400, scores=(200, 100, 50, 50)), arm(400, scores=(50, 50, 100, 200))
+    assert judge([Look(ours, theirs, arm(400, scores=(50, 50, 100, 200)))], policy).outcome is FAIL
+    same = arm(400, scores=(100, 100, 100, 100))
+    assert judge([Look(same, same, same)], policy).outcome is PASS
+
+
+@pytest.mark.parametrize("by", [0.0, 0.01, -0.01])
+def test_pairs_that_differ_by_no_more_than_the_null_are_called_different_in_at_most_alpha_of_releases(by):
+    chance = np.random.default_rng(12)
+    n = np.full((600, 40), 50)
+    ours, theirs, both = 0.03 + max(by, 0), 0.03 + max(-by, 0), 0.05
+    counts = chance.multinomial(n, [both, ours, theirs, 1 - both - ours - theirs])
+    common, mine, other = (counts[..., place] for place in range(3))
+    evidence = evidence_of_pairs(mine + common, other + common, common, n, by)
+    assert (evidence.max(axis=1) >= -math.log(ALPHA)).mean() <= SURELY
+
+
+# Losses
+
+
+def losses(values, **more):
+    total = sum(loss_millionths(value, 1.0) for value in values)
+    return ArmCounts(losses=len(values), loss_millionths=total, loss_at=loss_at(values), **more)
+
+
+def test_losses_of_little_spread_differ_sooner_than_coins_of_their_mean():
+    chance = np.random.default_rng(13)
+    ours, theirs = (np.clip(mean + 0.05 * chance.standard_normal(500), 0, 1) for mean in (0.3, 0.2))
+    looks = [Look(losses(ours), losses(theirs))]
+    by_sum = [Look(replace(look.candidate, loss_at=()), replace(look.champion, loss_at=())) for look in looks]
+    found, before = (finding(judge(each, only(Metric.LOSS)), Metric.LOSS) for each in (looks, by_sum))
+    assert found.outcome is FAIL
+    assert math.log(found.evidence_worse) > 2 * math.log(before.evidence_worse)
+    assert found.difference == pytest.approx(before.difference, abs=1e-6)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
+def test_masses_keep_the_number_and_the_mean_of_values(values):
+    found = masses(np.asarray(values))
+    assert found.sum() == pytest.approx(len(values))
+    assert found @ np.asarray(VALUES) == pytest.approx(sum(values))
+    assert found.min() >= 0
+
+
+@pytest.mark.parametrize("by", [0.0, 0.05, -0.05])
+def test_each_look_of_bounded_values_multiplies_evidence_by_at_most_one_on_average(by):
+    """By simulation of the worst case that the grid allows: values that are mostly small and seldom 1."""
+    chance = np.random.default_rng(14)
+    n, k = 6, 20
+
+    def arm_of(mean, size):
+        return masses(np.where(chance.random((40_000, size)) < mean / 2, 1.0, mean / 2 / (1 - mean / 2)))[:, None]
+
+    gain = np.exp(evidence_that_means_exceed(arm_of(0.2 + by, n), arm_of(0.2, k), by)[:, 0])
+    assert gain.mean() <= 1 + 3 * gain.std() / math.sqrt(len(gain))
+
+
+def test_losses_are_not_compared_where_labels_depend_on_the_score_and_the_sign_would_be_wrong():
+    """Only high scores are looked into: of these the candidate's losses are larger, of all they are smaller."""
+    policy = only(Metric.LOSS)
+    scores = (1000, 1000, 1000, 1000)
+    high = ArmCounts(4000, scores=scores) + losses([0.5] * 900, labelled=(0, 0, 0, 900))
+    less = ArmCounts(4000, scores=scores) + losses([0.2] * 900, labelled=(0, 0, 0, 900))
+    found = finding(judge([Look(high, less)], policy), Metric.LOSS)
+    assert (found.outcome, found.difference) == (LITTLE, None)
+    assert found.statement == (
+        "loss: which of the candidate's predictions have a label depends on the score (75 points apart), so it is not "
+        "compared"
+    )
+    even = (225, 225, 225, 225)
+    alike = [Look(replace(high, labelled=even), replace(less, labelled=even))]
+    assert finding(judge(alike, policy), Metric.LOSS).outcome is FAIL
+    champion_only = [Look(replace(high, labelled=even), less)]
+    assert "which of the champion's predictions" in finding(judge(champion_only, policy), Metric.LOSS).statement
+
+
+def test_labels_that_are_missing_by_chance_are_compared():
+    chance = np.random.default_rng(15)
+    refused = 0
+    for _ in range(200):
+        labelled = [tuple(int(each) for each in chance.binomial((50, 100, 150, 700), 0.1)) for _ in range(2)]
+        scored = ArmCounts(1000, scores=(50, 100, 150, 700))
+        arms = [scored + losses([0.2] * sum(each), labelled=each) for each in labelled]
+        refused += finding(judge([Look(*arms)], only(Metric.LOSS)), Metric.LOSS).candidate is None
+    assert refused <= 4
 
 
 # What is still needed

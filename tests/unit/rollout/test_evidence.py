@@ -48,7 +48,7 @@ def test_a_request_counts_once_and_its_scores_by_row() -> None:
     ],
 )
 def test_a_version_that_did_not_answer_has_an_error_or_a_time_out_and_no_score(
-    why: str, counted: dict[str, int]
+    why: str, counted: dict[str, Any]
 ) -> None:
     by_champion = asked(2, reason=f"champion:{why}", version=3, error="E")
     assert candidate(by_champion) == ArmCounts(requests=1, unavailable=1, scores=(0, 0, 0, 0), **counted)
@@ -66,7 +66,7 @@ def test_a_champion_that_is_passed_over_for_the_version_before_it_has_an_error()
     ("why", "more"), [("scoring_failed", {}), ("timed_out", {"timeouts": 1}), ("not_loadable", {})]
 )
 def test_a_request_that_nobody_answered_is_an_error_and_neither_slow_nor_a_fallback(
-    why: str, more: dict[str, int]
+    why: str, more: dict[str, Any]
 ) -> None:
     nobody = asked(reason=f"unanswered:{why}", version=None, latency_ms=900.0, predictions=[{"id": why}], error="E")
     assert candidate(nobody) == ArmCounts(requests=1, errors=1, unavailable=1, scores=(0, 0, 0, 0), **more)
@@ -242,8 +242,21 @@ def test_in_the_shadow_phase_the_shadow_is_compared_with_what_answered() -> None
         shadowed(ShadowAnswer(4, [{"score": 0.6}]), reason="fallback:timed_out", version=None),
     ]
     (look,) = looks(served, rollout(Phase.SHADOW))
-    assert look.candidate == ArmCounts(requests=5, errors=1, timeouts=1, unavailable=2, slow=1, scores=(2, 0, 1, 1))
-    assert look.champion == ArmCounts(requests=5, timeouts=1, fallbacks=1, unavailable=1, slow=1, scores=(0, 2, 3, 0))
+    assert look.candidate == ArmCounts(requests=5, errors=1, timeouts=1, unavailable=2, slow=1, scores=(2, 0, 0, 1))
+    assert look.champion == ArmCounts(requests=5, timeouts=1, fallbacks=1, unavailable=1, slow=1, scores=(0, 2, 1, 0))
+
+
+def test_what_happened_to_a_shadow_and_the_champion_at_once_is_counted_and_scores_as_pairs() -> None:
+    timed_out = {"reason": "fallback:timed_out", "version": None}
+    served = [
+        shadowed(ShadowAnswer(4, [{"score": 0.1}], latency_ms=90.0), scores=[0.9], latency_ms=90.0),
+        shadowed(ShadowAnswer(4, [{"score": 0.1}], latency_ms=90.0), scores=[0.1]),
+        shadowed(ShadowAnswer(4, (), error="ScoringTimeoutError"), **timed_out),
+        shadowed(ShadowAnswer(4, (), error="ModelFailedError"), **timed_out),
+    ]
+    (look,) = looks(served, rollout(Phase.SHADOW))
+    assert look.both == ArmCounts(requests=4, timeouts=1, unavailable=2, slow=1, scores=(1, 0, 0, 1))
+    assert [each.both for each in looks([asked()])] == [None]  # a canary's arms answer different requests
 
 
 def test_a_request_that_the_shadow_was_not_asked_is_not_compared() -> None:
@@ -309,7 +322,9 @@ def test_only_answers_of_the_sides_own_version_have_a_loss() -> None:
 def test_what_the_guard_gave_to_the_fallback_has_a_loss_so_that_it_hides_no_rows() -> None:
     (prediction,) = asked(**sure(true=0.8)).predictions
     marked = asked(predictions=[{**prediction, "unusual": True, "fallback": True}])
-    assert labelled(True, marked) == labelled(True, asked(**sure(true=0.8)))
+    (guarded_look,), (look,) = labelled(True, marked), labelled(True, asked(**sure(true=0.8)))
+    assert (guarded_look.candidate.losses, guarded_look.candidate.loss_at) == (1, look.candidate.loss_at)
+    assert guarded_look.candidate.labelled == ()  # a rule's score is not among the scores that labels are held against
 
 
 def test_a_label_counts_once_and_for_its_side() -> None:

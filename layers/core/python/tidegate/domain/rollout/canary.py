@@ -6,42 +6,36 @@ most `Policy.alpha` for the whole release and all metrics, and the chance that o
 most `Policy.beta`. Both hold for any sample size, any split between the arms, and any rates that move over time for
 both arms alike, because arms are only ever compared within a look.
 
-How. For a null hypothesis "in every look, more_rate - less_rate <= by" and a point (m*, l*) outside of it, let (m°, l°)
-be the point of the null that is nearest to it, in Kullback-Leibler divergence weighted by the arms' requests in the
-look. Then the likelihood ratio of the look, p(m*, l*) / p(m°, l°), has a mean of at most 1 for every pair of rates in
-the null (Turner and Grünwald 2023, "Exact anytime-valid confidence intervals for contingency tables and beyond",
-Statistics and Probability Letters 198:109835; in short: the mean is A(m)^n B(l)^k with A and B linear, so its logarithm
-is concave, is 0 at (m°, l°), and falls from there in every direction the null allows, since that is what being nearest
-means). The product over looks is then a nonnegative supermartingale that starts at 1, and so is an average of such
-products over many points (m*, l*), here a fixed grid. By Ville's inequality it ever reaches 1 / alpha with probability
-at most alpha (Ville 1939; Howard et al. 2021, Annals of Statistics 49:1055-1080). Its running maximum is the `evidence`
-of a finding.
+How: `betting` has the e-processes, and why they are valid. A finding's evidence is that after the last look.
 """
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
-from functools import lru_cache
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 
+from tidegate.domain.rollout import betting
+from tidegate.domain.rollout.betting import (
+    VALUES,
+    WIDEST,
+    Counts,
+    Floats,
+    coins,
+    evidence_of_mean,
+    evidence_of_pairs,
+    evidence_that_exceeds,
+    evidence_that_means_exceed,
+)
 from tidegate.kernel import english
 
-Floats = npt.NDArray[np.float64]
-Counts = npt.NDArray[Any]
-
+_BY_BIN = ("scores", "loss_at", "labelled")
 LOSS_UNIT = 1_000_000  # losses are summed as whole millionths of their bound, so that counts add exactly
-# The grid of rates that are bet on. Any grid is valid; this one loses little power between one in two thousand and nine
-# in ten. The distance between the null and "no difference" is always among the steps.
-_BASES = (0.0005, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9)
-_STEPS = (0.003, 0.01, 0.03, 0.1, 0.3, 0.6)
-_LEAST_RATE = 0.0002  # a bet on a rate of 0 would be lost for good by one event
 _BISECTIONS = 15  # an end of an interval is found to 2 / 2**15, 0.006 points
 _MOST_TIMES = 256  # as much as was seen: beyond, an estimate is worth nothing
-_WIDEST = 0.99  # no null further out is tried; the grid would be empty there
+_UNLIKE = 3.5  # standard errors by which a bin's share of labels differs from the others' when that is no chance
 
 
 class CanaryOutcome(StrEnum):
@@ -82,7 +76,9 @@ class ArmCounts:
     """What one arm did. Counts of disjoint sets of requests add; those of a part subtract.
 
     `scores` counts scores by bin, see `score_counts`; it is empty when scores are not compared. `losses` counts
-    labelled predictions, `loss_millionths` sums their losses, see `loss_millionths`.
+    labelled predictions, `loss_millionths` sums their losses, see `loss_millionths`; `loss_at` says how much of them
+    lies on each of `betting.VALUES`, in millionths of a label, and `labelled` counts labels by the bin of their score.
+    Both are empty in counts from before 0.2.0.
 
     Raises:
         ValueError: a count is negative, or larger than what it is a part of.
@@ -98,10 +94,13 @@ class ArmCounts:
     losses: int = 0
     loss_millionths: int = 0
     unavailable: int = 0
+    loss_at: tuple[int, ...] = ()
+    labelled: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         parts = (self.errors, self.timeouts, self.fallbacks, self.violations, self.slow, self.unavailable)
-        if min(self.requests, *parts, *self.scores, self.losses, self.loss_millionths) < 0:
+        others = (*self.scores, *self.loss_at, *self.labelled, self.losses, self.loss_millionths)
+        if min(self.requests, *parts, *others) < 0:
             raise ValueError(f"a count is negative: {self}")
         if max(parts) > self.requests or self.loss_millionths > self.losses * LOSS_UNIT:
             raise ValueError(f"a count is larger than the whole that it is a part of: {self}")
@@ -127,35 +126,38 @@ class ArmCounts:
 
     def times(self, factor: int) -> Self:
         """As if the arm had done so many times as much, alike."""
-        counts = {name: factor * count for name, count in asdict(self).items() if name != "scores"}
-        return type(self)(**counts, scores=tuple(factor * count for count in self.scores))
+        return self._each(lambda count: factor * count)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON."""
-        return asdict(self) | {"scores": list(self.scores)}
+        counts = asdict(self)
+        return counts | {name: list(counts[name]) for name in _BY_BIN}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
         """Read what `to_json` wrote."""
-        return cls(**{**document, "scores": tuple(document["scores"])})
+        return cls(**{**document, **{name: tuple(document.get(name, ())) for name in _BY_BIN}})
 
     def _with(self, other: Self, sign: int) -> Self:
-        bins = max(len(self.scores), len(other.scores))
-        if any(len(each) not in {0, bins} for each in (self.scores, other.scores)):
-            raise ValueError(f"scores are counted in {len(self.scores)} bins and in {len(other.scores)}")
-        mine, theirs = (each or (0,) * bins for each in (self.scores, other.scores))
-        return type(self)(
-            requests=self.requests + sign * other.requests,
-            errors=self.errors + sign * other.errors,
-            timeouts=self.timeouts + sign * other.timeouts,
-            fallbacks=self.fallbacks + sign * other.fallbacks,
-            violations=self.violations + sign * other.violations,
-            slow=self.slow + sign * other.slow,
-            scores=tuple(a + sign * b for a, b in zip(mine, theirs, strict=True)),
-            losses=self.losses + sign * other.losses,
-            loss_millionths=self.loss_millionths + sign * other.loss_millionths,
-            unavailable=self.unavailable + sign * other.unavailable,
-        )
+        counts = {}
+        for each in fields(self):
+            mine, theirs = getattr(self, each.name), getattr(other, each.name)
+            if each.name not in _BY_BIN:
+                counts[each.name] = mine + sign * theirs
+                continue
+            bins = max(len(mine), len(theirs))
+            if any(len(part) not in {0, bins} for part in (mine, theirs)):
+                raise ValueError(f"{each.name} are counted in {len(mine)} bins and in {len(theirs)}")
+            mine, theirs = (part or (0,) * bins for part in (mine, theirs))
+            counts[each.name] = tuple(a + sign * b for a, b in zip(mine, theirs, strict=True))
+        return type(self)(**counts)
+
+    def _each(self, change: Callable[[int], int]) -> Self:
+        counts: dict[str, Any] = {
+            name: tuple(map(change, count)) if name in _BY_BIN else change(count)
+            for name, count in asdict(self).items()
+        }
+        return type(self)(**counts)
 
 
 def score_counts(scores: Iterable[float], edges: Sequence[float]) -> tuple[int, ...]:
@@ -170,25 +172,44 @@ def loss_millionths(loss: float, bound: float) -> int:
     return round(min(max(loss / bound, 0.0), 1.0) * LOSS_UNIT)
 
 
+def loss_at(losses: Iterable[float]) -> tuple[int, ...]:
+    """Losses in [0, 1], larger ones as 1, as `ArmCounts.loss_at` takes them; empty when there are none."""
+    numbers = np.asarray(list(losses), dtype=np.float64)
+    return tuple(int(mass) for mass in np.rint(LOSS_UNIT * betting.masses(numbers))) if len(numbers) else ()
+
+
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What both arms did between two moments; without a champion the second arm stays empty."""
+    """What both arms did between two moments; without a champion the second arm stays empty.
+
+    `both` counts what happened to both arms at once, where both answered the same requests: a shadow and the champion.
+    Its scores are counted by the larger score of each pair, so that both lie below an edge when that one does.
+    """
 
     candidate: ArmCounts
     champion: ArmCounts = field(default_factory=ArmCounts)
+    both: ArmCounts | None = None
 
     def __add__(self, other: Self) -> Self:
         """Two looks as one. For looks at one weight only: else a rate that moves would be blamed on an arm."""
-        return type(self)(self.candidate + other.candidate, self.champion + other.champion)
+        both = None if self.both is None or other.both is None else self.both + other.both
+        return type(self)(self.candidate + other.candidate, self.champion + other.champion, both)
+
+    def times(self, factor: int) -> Self:
+        """As if all had happened so many times, alike."""
+        both = self.both and self.both.times(factor)
+        return type(self)(self.candidate.times(factor), self.champion.times(factor), both)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON."""
-        return {"candidate": self.candidate.to_json(), "champion": self.champion.to_json()}
+        both = {"both": self.both.to_json()} if self.both else {}
+        return {"candidate": self.candidate.to_json(), "champion": self.champion.to_json()} | both
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
         """Read what `to_json` wrote."""
-        return cls(ArmCounts.from_json(document["candidate"]), ArmCounts.from_json(document["champion"]))
+        both = ArmCounts.from_json(document["both"]) if "both" in document else None
+        return cls(ArmCounts.from_json(document["candidate"]), ArmCounts.from_json(document["champion"]), both)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,8 +230,8 @@ class Demand:
     required: bool = True
 
     def __post_init__(self) -> None:
-        if not 0 <= self.tolerance < self.margin <= _WIDEST:
-            raise ValueError(f"{self.metric}: 0 <= tolerance < margin <= {_WIDEST} must hold")
+        if not 0 <= self.tolerance < self.margin <= WIDEST:
+            raise ValueError(f"{self.metric}: 0 <= tolerance < margin <= {WIDEST} must hold")
         if not 0 < self.alpha_share <= 1:
             raise ValueError(f"{self.metric}: alpha_share must lie above 0 and not above 1")
         if self.target is not None and not 0 < self.target < 1:
@@ -366,7 +387,7 @@ def still_needed(looks: Sequence[Look], finding: Finding, demand: Demand, policy
 
     def short_of(factor: int) -> float:
         """By how much the logarithm of the evidence misses what is needed."""
-        seen = [Look(look.candidate.times(factor), look.champion.times(factor)) for look in looks]
+        seen = [look.times(factor) for look in looks]
         again = replace(policy, demands=(replace(demand, required=True),))
         alone = finding.champion_n == 0 and demand.target is not None
         (found,) = (judge_alone if alone else judge)(seen, again).findings
@@ -384,133 +405,40 @@ def still_needed(looks: Sequence[Look], finding: Finding, demand: Demand, policy
     return max(1, math.ceil(finding.candidate_n * (low - 1 + missing / (missing + over or 1.0))))
 
 
-def evidence_that_exceeds(more: Counts, more_n: Counts, less: Counts, less_n: Counts, by: float) -> Floats:
-    """Logarithm of the e-process against "in every look, more_rate - less_rate <= by", after each look.
-
-    Args:
-        more: events in the arm that may have the larger rate [..., looks]; a sum of values in [0, 1] will do as well,
-            since exp is convex: a bounded value bets no better than a coin of its mean.
-        more_n: requests of that arm in each look, from 0 to 2**31. `less` and `less_n` are the same of the other arm.
-        by: a number in [-0.99, 0.99]; negative ones make the null "the arm lags behind by at least that much".
-    """
-    keys, position = np.unique(more_n.astype(np.int64) << 32 | less_n.astype(np.int64), return_inverse=True)
-    event_more, event_less, requests = _gains(by, keys.tobytes())
-    gained = event_more[position] * more[..., None] + event_less[position] * less[..., None] + requests[position]
-    return _mixed(np.cumsum(gained, axis=-2, out=gained))
-
-
-@lru_cache(maxsize=64)  # all metrics of a look count over the same requests, and their intervals are searched alike
-def _gains(by: float, keys: bytes) -> tuple[Floats, Floats, Floats]:
-    """What each alternative gains by an event of either arm, and by the requests of a look [sizes, alternatives]."""
-    packed = np.frombuffer(keys, dtype=np.int64)
-    sizes = np.stack([packed >> 32, packed & 0xFFFFFFFF], axis=1)
-    tuned_more, tuned_less = _alternatives(by)
-    near_less = _nearest(tuned_more, tuned_less, by, np.maximum(sizes, 1))
-    near_more = np.clip(near_less + by, 1e-12, 1 - 1e-12)  # out of range only where the look compares nothing
-    counts = (sizes.min(axis=1) > 0)[:, None]
-    event_more = np.where(counts, _log_odds(tuned_more) - _log_odds(near_more), 0.0)
-    event_less = np.where(counts, _log_odds(tuned_less) - _log_odds(near_less), 0.0)
-    requests = np.where(
-        counts,
-        sizes[:, :1] * (np.log1p(-tuned_more) - np.log1p(-near_more))
-        + sizes[:, 1:] * (np.log1p(-tuned_less) - np.log1p(-near_less)),
-        0.0,
-    )
-    return event_more, event_less, requests
-
-
-def evidence_of_rate(events: Counts, n: Counts, limit: float, *, above: bool) -> Floats:
-    """Logarithm of the e-process against "in every look, rate <= limit" (or, not `above`, rate >= limit).
-
-    Arguments and answer as in `evidence_that_exceeds`, with a known rate in place of the other arm.
-    """
-    further = [*_STEPS, limit / 10, (1 - limit) / 2 if above else limit / 2]
-    tuned = np.asarray([limit + step if above else limit - step for step in further])
-    tuned = tuned[(tuned >= min(_LEAST_RATE, limit / 2)) & (tuned < 1)]
-    won = _log_odds(tuned) - math.log(limit / (1 - limit))
-    paid = np.log1p(-tuned) - math.log1p(-limit)
-    return _mixed(np.cumsum(won * events[..., None] + paid * n[..., None], axis=-2))
-
-
-def evidence_scores_differ(candidate: Counts, champion: Counts, by: float) -> Floats:
+def evidence_scores_differ(candidate: Counts, champion: Counts, by: float, *, both: Counts | None = None) -> Floats:
     """Logarithm of the e-process against "in every look, no cumulative share differs by more than `by`", after each.
 
     Counts are [..., looks, bins]. Each edge between bins is a comparison of two rates, either way round; their average
-    is an e-process too.
+    is an e-process too. With `both` the scores are pairs, counted there by the larger one.
     """
-    logs = _edges(candidate, champion, by, away=True)
+    logs = _edges(candidate, champion, both, by)
     return np.asarray(np.logaddexp.reduce(logs, axis=0) - math.log(len(logs)))
 
 
-def evidence_scores_agree(candidate: Counts, champion: Counts, by: float) -> Floats:
+def evidence_scores_agree(candidate: Counts, champion: Counts, by: float, *, both: Counts | None = None) -> Floats:
     """Logarithm of the evidence, after each look, that no cumulative share differs by `by` or more: the weakest edge's.
 
     Not an e-process itself, but never above that of the edge that differs most; it is compared with
     1 / beta (an intersection-union test).
     """
-    return np.asarray(_edges(candidate, champion, by, away=False).min(axis=0))
+    return np.asarray(_edges(candidate, champion, both, -by).min(axis=0))
 
 
-def _edges(candidate: Counts, champion: Counts, by: float, *, away: bool) -> Floats:
-    """Evidence at each edge and either way round [2 * edges, ..., looks]."""
+def _edges(candidate: Counts, champion: Counts, both: Counts | None, by: float) -> Floats:
+    """Evidence that cumulative shares differ by more than `by`, at each edge and either way round
+    [2 * edges, ..., looks]."""
     ours, theirs = np.cumsum(candidate, axis=-1), np.cumsum(champion, axis=-1)
+    common = None if both is None else np.cumsum(both, axis=-1)
     our_n, their_n = ours[..., -1], theirs[..., -1]
     logs = []
     for edge in range(ours.shape[-1] - 1):
         above, below = (ours[..., edge], our_n), (theirs[..., edge], their_n)
         for more, less in ((above, below), (below, above)):
-            logs.append(evidence_that_exceeds(*more, *less, by if away else -by))
+            if common is None:
+                logs.append(evidence_that_exceeds(*more, *less, by))
+            else:
+                logs.append(evidence_of_pairs(more[0], less[0], common[..., edge], our_n, by))
     return np.stack(logs)
-
-
-def _alternatives(by: float) -> tuple[Floats, Floats]:
-    """The grid: rates (more, less) that differ by more than `by`."""
-    steps = np.asarray([*_STEPS, abs(by)] if by < 0 else _STEPS)
-    less, step = (part.ravel() for part in np.meshgrid(_BASES, steps, indexing="ij"))
-    more = less + by + step
-    fits = (more >= _LEAST_RATE) & (more <= 1 - _LEAST_RATE)
-    return more[fits], less[fits]
-
-
-def _nearest(more: Floats, less: Floats, by: float, sizes: Counts) -> Floats:
-    """The less arm's rate at the null's point nearest to (more, less) [sizes, alternatives], on the null's edge.
-
-    Minimises n KL(more || x + by) + k KL(less || x). The derivative rises with x and changes sign between the ends
-    below; Newton steps that leave the bracket are replaced by its middle.
-    """
-    n, k = sizes[:, :1].astype(np.float64), sizes[:, 1:].astype(np.float64)
-    shape = (len(sizes), len(more))
-    low = np.broadcast_to(np.maximum(less, -by), shape).copy()
-    high = np.broadcast_to(np.minimum(np.minimum(more - by, 1.0), 1.0 - by), shape).copy()
-    at = low + (high - low) * np.clip(n / (n + k), 0.01, 0.99)
-    for _ in range(60):
-        shifted = at + by
-        x, y = np.maximum(at * (1 - at), 1e-15), np.maximum(shifted * (1 - shifted), 1e-15)
-        beyond, over = shifted - more, at - less
-        slope = n * beyond / y + k * over / x
-        bend = n * (y - beyond * (1 - 2 * shifted)) / (y * y) + k * (x - over * (1 - 2 * at)) / (x * x)
-        rising = slope > 0
-        np.copyto(high, at, where=rising)
-        np.copyto(low, at, where=~rising)
-        following = at - slope / bend
-        inside = (following >= low) & (following <= high)
-        if not inside.all():
-            np.copyto(following, (low + high) / 2, where=~inside)
-        moved = np.abs(following - at).max(initial=0.0)
-        at = following
-        if moved < 1e-11:
-            break
-    return np.asarray(np.clip(at, 1e-12, 1 - 1e-12))
-
-
-def _log_odds(rate: Floats) -> Floats:
-    return np.asarray(np.log(rate) - np.log1p(-rate))
-
-
-def _mixed(logs: Floats) -> Floats:
-    """Logarithm of the average over the last axis."""
-    top = logs.max(axis=-1)
-    return np.asarray(top + np.log(np.exp(logs - top[..., None]).mean(axis=-1)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -526,51 +454,92 @@ class _Tests:
 def _compared(looks: Sequence[Look], demand: Demand, policy: Policy) -> Finding:
     if demand.metric is Metric.SCORES:
         return _scores(looks, demand, policy)
-    ours = _series(demand.metric, [look.candidate for look in looks])
-    theirs = _series(demand.metric, [look.champion for look in looks])
-    weight = ours[1] * theirs[1] / np.maximum(ours[1] + theirs[1], 1)
+    problem = _unlike_labels(looks, demand) if demand.metric is Metric.LOSS else ""
+    ours, theirs = (_series(demand.metric, arm) for arm in _arms(looks))
+    our_n, their_n = ours.sum(axis=1), theirs.sum(axis=1)
+    weight = our_n * their_n / np.maximum(our_n + their_n, 1)
+    pairs = _pairs(looks)
+    if pairs and demand.metric is not Metric.LOSS:
+        common = _series(demand.metric, pairs)[:, -1]
+
+        def exceeds(more: Floats, less: Floats, by: float) -> float:
+            return _now(evidence_of_pairs(more[:, -1], less[:, -1], common, our_n, by))
+    else:
+
+        def exceeds(more: Floats, less: Floats, by: float) -> float:
+            return _now(evidence_that_means_exceed(more, less, by))
+
     tests = _Tests(
-        worse=lambda by: _now(evidence_that_exceeds(*ours, *theirs, by)),
-        fine=lambda by: _now(evidence_that_exceeds(*theirs, *ours, -by)),
+        worse=lambda by: exceeds(ours, theirs, by),
+        fine=lambda by: exceeds(theirs, ours, -by),
         tolerance=demand.tolerance,
         margin=demand.margin,
     )
-    rates = _average(*ours, weight), _average(*theirs, weight)
-    return _found(demand, policy, tests, sizes=(ours[1], theirs[1]), rates=rates)
+    rates = _average(ours, weight), _average(theirs, weight)
+    return _found(demand, policy, tests, sizes=(our_n, their_n), rates=rates, problem=problem)
 
 
 def _against_target(looks: Sequence[Look], demand: Demand, target: float, policy: Policy) -> Finding:
-    events, n = _series(demand.metric, [look.candidate for look in looks])
+    values = _series(demand.metric, _arms(looks)[0])
+    n = values.sum(axis=1)
 
     def evidence(by: float, *, above: bool) -> float:
         if 0 < target + by < 1:
-            return _now(evidence_of_rate(events, n, target + by, above=above))
+            return _now(evidence_of_mean(values, target + by, above=above))
         return math.inf if (by < 0) == above else 0.0  # no rate is negative or above 1: refuted for certain, or never
 
     tests = _Tests(
         worse=lambda by: evidence(by, above=True), fine=lambda by: evidence(by, above=False), tolerance=0.0, margin=0.0
     )
-    candidate = _average(events, n, n)
+    candidate = _average(values, n)
     rates = candidate, None if candidate is None else target
     return _found(demand, policy, tests, sizes=(n, np.zeros_like(n)), rates=rates, target=target)
 
 
 def _scores(looks: Sequence[Look], demand: Demand, policy: Policy) -> Finding:
-    ours, theirs = _histograms([look.candidate for look in looks], [look.champion for look in looks])
+    pairs = _pairs(looks)
+    ours, theirs, *common = _histograms(*_arms(looks), *([pairs] if pairs else []))
+    both = common[0] if common else None
     sizes = ours.sum(axis=1), theirs.sum(axis=1)
     tests = _Tests(
-        worse=lambda by: _now(evidence_scores_differ(ours, theirs, by)),
-        fine=lambda by: _now(evidence_scores_agree(ours, theirs, by)),
+        worse=lambda by: _now(evidence_scores_differ(ours, theirs, by, both=both)),
+        fine=lambda by: _now(evidence_scores_agree(ours, theirs, by, both=both)),
         tolerance=demand.tolerance,
         margin=demand.margin,
     )
     weight = sizes[0] * sizes[1] / np.maximum(sizes[0] + sizes[1], 1)
     apart = 0.0
     for edge in range(ours.shape[1] - 1):
-        shares = [_average(arm[:, : edge + 1].sum(axis=1), arm.sum(axis=1), weight) for arm in (ours, theirs)]
+        below = [coins(arm[:, : edge + 1].sum(axis=1), arm.sum(axis=1)) for arm in (ours, theirs)]
+        shares = [_average(arm, weight) for arm in below]
         apart = max(apart, abs((shares[0] or 0.0) - (shares[1] or 0.0)))
     compared = ours.shape[1] > 1 and weight.sum() > 0
     return _found(demand, policy, tests, sizes=sizes, rates=(apart, 0.0) if compared else (None, None))
+
+
+def _unlike_labels(looks: Sequence[Look], demand: Demand) -> str:
+    """Why losses must not be compared: what has a label depends on the score, by more than chance, and by more than
+    the losses may differ. Where only high scores are looked into, the labelled losses of two versions can differ the
+    other way round than all losses do. Empty when nothing speaks against it.
+
+    A loss lies in [0, 1], so the mean of the labelled ones is off by at most the total variation distance between the
+    scores of labelled predictions and all scores.
+    """
+    for side, arm in zip(("candidate", "champion"), _histograms(*_arms(looks)), strict=True):
+        scores = arm.sum(axis=0).astype(np.float64)
+        counted = [look.labelled for look in _arms(looks)[side == "champion"] if look.labelled]
+        labels = np.sum(counted, axis=0, dtype=np.float64) if counted else np.zeros_like(scores)
+        if not (scores.sum() and labels.sum()):
+            continue
+        share = min(labels.sum() / scores.sum(), 1.0)
+        errors = np.sqrt(np.maximum(scores * share * (1 - share), 1e-12))
+        apart = float(np.abs(labels / labels.sum() - scores / scores.sum()).sum() / 2)
+        if apart > demand.tolerance and (np.abs(labels - share * scores) > _UNLIKE * np.maximum(errors, 1)).any():
+            return (
+                f"which of the {side}'s predictions have a label depends on the score ({_points(apart)} apart), so it "
+                "is not compared"
+            )
+    return ""
 
 
 def _found(
@@ -581,10 +550,12 @@ def _found(
     sizes: tuple[Counts, Counts],
     rates: tuple[float | None, float | None],
     target: float | None = None,
+    problem: str = "",
 ) -> Finding:
-    """Weigh the evidence. Where nothing can be compared there is none, and nobody is praised or blamed."""
+    """Weigh the evidence. Where nothing can be compared, or because of a `problem` must not be, there is none, and
+    nobody is praised or blamed."""
     fails_at, passes_at = 1 / (policy.alpha * demand.alpha_share), 1 / policy.beta
-    candidate, champion = rates
+    candidate, champion = rates if not problem else (None, None)
     worse = fine = 0.0
     difference = low = high = None
     if candidate is not None and champion is not None:
@@ -603,8 +574,8 @@ def _found(
         outcome=outcome,
         required=demand.required,
         statement="",
-        candidate_n=int(sizes[0].sum()),
-        champion_n=int(sizes[1].sum()),
+        candidate_n=round(float(sizes[0].sum())),
+        champion_n=round(float(sizes[1].sum())),
         candidate=candidate,
         champion=champion,
         difference=difference,
@@ -615,6 +586,8 @@ def _found(
         fails_at=fails_at,
         passes_at=passes_at,
     )
+    if problem:
+        return replace(found, statement=f"{_WORDS[demand.metric][0]}: {problem}")
     return replace(found, statement=_statement(found, demand, target))
 
 
@@ -626,7 +599,7 @@ def _end(evidence: Callable[[float], float], needed: float, *, refuted: float, l
     open_end = -refuted
     at = limit
     for _ in range(_BISECTIONS + 1):
-        if abs(at) > _WIDEST:
+        if abs(at) > WIDEST:
             break
         if evidence(at) >= needed:
             refuted = at
@@ -636,13 +609,30 @@ def _end(evidence: Callable[[float], float], needed: float, *, refuted: float, l
     return refuted
 
 
-def _series(metric: Metric, arms: Sequence[ArmCounts]) -> tuple[Counts, Counts]:
-    """Events and their denominators, look by look."""
+def _arms(looks: Sequence[Look]) -> tuple[list[ArmCounts], list[ArmCounts]]:
+    return [look.candidate for look in looks], [look.champion for look in looks]
+
+
+def _pairs(looks: Sequence[Look]) -> list[ArmCounts]:
+    """What happened to both arms at once; empty when not all looks count it."""
+    both = [look.both for look in looks if look.both is not None]
+    return both if len(both) == len(looks) else []
+
+
+def _series(metric: Metric, arms: Sequence[ArmCounts]) -> Floats:
+    """Masses look by look: of losses on `VALUES`, of all else on 0 and 1."""
     if metric is Metric.LOSS:
-        sums, n = [arm.loss_millionths / LOSS_UNIT for arm in arms], [arm.losses for arm in arms]
-        return np.asarray(sums, dtype=np.float64), np.asarray(n, dtype=np.int64)
+        return np.asarray([_loss_masses(arm) for arm in arms]).reshape(len(arms), len(VALUES))
     events, n = [arm.of(metric) for arm in arms], [arm.requests for arm in arms]
-    return np.asarray(events, dtype=np.int64), np.asarray(n, dtype=np.int64)
+    return coins(np.asarray(events, dtype=np.float64), np.asarray(n, dtype=np.float64))
+
+
+def _loss_masses(arm: ArmCounts) -> list[float]:
+    """On `VALUES`; a sum of losses without them lies on 0 and 1, which never wins more."""
+    if arm.loss_at:
+        return [mass / LOSS_UNIT for mass in arm.loss_at]
+    total = arm.loss_millionths / LOSS_UNIT
+    return [arm.losses - total, *[0.0] * (len(VALUES) - 2), total]
 
 
 def _histograms(*arms: Sequence[ArmCounts]) -> tuple[Counts, ...]:
@@ -654,10 +644,12 @@ def _histograms(*arms: Sequence[ArmCounts]) -> tuple[Counts, ...]:
     )
 
 
-def _average(events: Counts, n: Counts, weight: Counts) -> float | None:
-    """Mean of the looks' rates by weight; None when all weights are 0."""
+def _average(values: Floats, weight: Floats) -> float | None:
+    """Mean of the looks' means by weight; None when all weights are 0."""
     total = float(weight.sum())
-    return float((weight * events / np.maximum(n, 1)).sum() / total) if total else None
+    points = np.asarray(VALUES if values.shape[1] == len(VALUES) else (0.0, 1.0))
+    means = values @ points / np.maximum(values.sum(axis=1), 1)
+    return float((weight * means).sum() / total) if total else None
 
 
 def _now(logs: Floats) -> float:

@@ -18,7 +18,8 @@ counted, since that is what users got, and a guard must not hide the rows that a
 A record's side is its `arm`; what nobody but the fallback was to answer has none. Which side is the candidate depends
 on the phase. In CANARY it is the arm `candidate`. In PROBATION it is the arm `champion`, the promoted version, next to
 the one held back. In SHADOW it is the `shadow` part of each record, next to what answered; requests without that part
-are not compared, and a shadow breaks no business rules, since none are applied to it.
+are not compared, and a shadow breaks no business rules, since none are applied to it. Both answered the same requests,
+so what happened to both at once is counted too, and scores where both have one.
 """
 
 import math
@@ -29,7 +30,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from tidegate.domain.rollout.canary import ArmCounts, Look, loss_millionths, score_counts
+from tidegate.domain.rollout.canary import ArmCounts, Look, loss_at, loss_millionths, score_counts
 from tidegate.domain.rollout.rollout import Phase, Rollout
 from tidegate.domain.serving.capture import UNANSWERED
 from tidegate.domain.serving.feedback import Claim, outcomes_that_count, read_claim
@@ -40,7 +41,8 @@ from tidegate.kernel.values import class_of
 # How long labels wait for the capture of their prediction, which Firehose holds back for about a minute.
 CAPTURED_WITHIN = timedelta(minutes=10)
 _ERRORS = frozenset({Why.SCORING_FAILED, Why.NOT_LOADABLE, Why.CONTRACT_BROKEN})
-_JOINED = ("id", "route", "arm", "reason", "violations", "score", "probabilities", "shadow")  # what `Tally.label` needs
+# What `Tally.label` needs.
+_JOINED = ("id", "route", "arm", "reason", "violations", "score", "probabilities", "fallback", "shadow")
 _OWN = frozenset({"", Why.RULE_VIOLATED})  # the rule was broken by the side's own version, not by another in its place
 
 Record = Mapping[str, Any]
@@ -60,8 +62,8 @@ class _Side:
     slow: int = 0
     unavailable: int = 0
     scores: "array[float]" = field(default_factory=lambda: array("d"))
-    losses: int = 0
-    loss_millionths: int = 0
+    losses: "array[float]" = field(default_factory=lambda: array("d"))
+    labelled: "array[float]" = field(default_factory=lambda: array("d"))  # scores of the predictions that have a label
 
     def counts(self, edges: Sequence[float]) -> ArmCounts:
         return ArmCounts(
@@ -72,16 +74,26 @@ class _Side:
             violations=sum(self.broke.values()),
             slow=self.slow,
             scores=score_counts(self.scores, edges) if edges else (),
-            losses=self.losses,
-            loss_millionths=self.loss_millionths,
+            losses=len(self.losses),
+            loss_millionths=sum(loss_millionths(loss, 1.0) for loss in self.losses),
             unavailable=self.unavailable,
+            loss_at=loss_at(self.losses),
+            labelled=score_counts(self.labelled, edges) if edges and self.labelled else (),
         )
+
+    def count(self, request: str, happened: Mapping[str, bool]) -> None:
+        """A request, by its first row: the other rows say the same."""
+        self.broke[request] = False
+        self.requests += 1
+        for name, did in happened.items():
+            setattr(self, name, getattr(self, name) + did)
 
 
 @dataclass(slots=True)
 class _Pair:
     candidate: _Side = field(default_factory=_Side)
     champion: _Side = field(default_factory=_Side)
+    both: _Side = field(default_factory=_Side)  # what happened to both at once; of a shadow's requests only
 
 
 class Tally:
@@ -107,15 +119,16 @@ class Tally:
         request = record["request_id"] or record["id"]
         reason, _, why = record["reason"].partition(":")
         first = request not in own.broke
+        happened = self._happened(record, reason, why) if first else {}
         if first:
-            own.broke[request] = False
-            self._count(own, record, reason, why)
+            own.count(request, happened)
         if record["violations"]:
             own.broke[request] |= why in _OWN
-        elif not why and not record.get("fallback"):
-            own.scores.append(_score(record))
+        scores = not record["violations"] and not why and not record.get("fallback")
         if self._phase is Phase.SHADOW:
-            self._add_shadow(pair.candidate, record["shadow"], first=first)
+            self._add_shadow(pair, request, record, happened, scores=scores)
+        elif scores:
+            own.scores.append(_score(record))
 
     def label(self, record: Record, outcome: Any) -> None:
         """Count the loss of a captured prediction whose outcome is known by now; of one id only once.
@@ -140,7 +153,11 @@ class Tally:
     def looks(self) -> tuple[Look, ...]:
         """One for each revision under which anything was counted, in their order."""
         return tuple(
-            Look(pair.candidate.counts(self._edges), pair.champion.counts(self._edges))
+            Look(
+                pair.candidate.counts(self._edges),
+                pair.champion.counts(self._edges),
+                pair.both.counts(self._edges) if self._phase is Phase.SHADOW else None,
+            )
             for pair in self._pairs.values()
             if any(side.requests or side.losses for side in (pair.candidate, pair.champion))
         )
@@ -158,27 +175,39 @@ class Tally:
             case _:
                 return pair.champion if arm == Arm.CHAMPION else pair.candidate
 
-    def _count(self, side: _Side, record: Record, reason: str, why: str) -> None:
-        """A request, by its first row: the other rows say the same."""
-        unanswered = reason == UNANSWERED
-        side.requests += 1
-        side.errors += unanswered or why in _ERRORS
-        side.timeouts += why == Why.TIMED_OUT
-        side.fallbacks += record["version"] is None and not unanswered
-        side.slow += not unanswered and self._is_slow(record)
-        side.unavailable += unanswered or record["version"] is None or why in _ERRORS or why == Why.TIMED_OUT
+    def _happened(self, record: Record, reason: str, why: str) -> dict[str, bool]:
+        """What is counted over requests, for the one that a row belongs to."""
+        unanswered, by_nobody = reason == UNANSWERED, record["version"] is None
+        return {
+            "errors": unanswered or why in _ERRORS,
+            "timeouts": why == Why.TIMED_OUT,
+            "fallbacks": by_nobody and not unanswered,
+            "slow": not unanswered and self._is_slow(record),
+            "unavailable": unanswered or by_nobody or why in _ERRORS or why == Why.TIMED_OUT,
+        }
 
-    def _add_shadow(self, side: _Side, shadow: Record, *, first: bool) -> None:
+    def _add_shadow(
+        self, pair: _Pair, request: str, record: Record, beside: Mapping[str, bool], *, scores: bool
+    ) -> None:
+        """`beside` is what happened to what answered; empty unless this is the request's first row. Scores are compared
+        where both have one."""
+        shadow = record["shadow"]
         error = shadow["error"]
-        if first:
+        if beside:
             timed_out = error == ScoringTimeoutError.__name__
-            side.requests += 1
-            side.errors += error is not None and not timed_out
-            side.timeouts += timed_out
-            side.slow += error is None and self._is_slow(shadow)
-            side.unavailable += error is not None
-        if error is None:
-            side.scores.append(_score(shadow))
+            happened = {
+                "errors": error is not None and not timed_out,
+                "timeouts": timed_out,
+                "slow": error is None and self._is_slow(shadow),
+                "unavailable": error is not None,
+            }
+            pair.candidate.count(request, happened)
+            pair.both.count(request, {name: did and beside[name] for name, did in happened.items()})
+        if error is None and scores:
+            ours, theirs = _score(shadow), _score(record)
+            pair.candidate.scores.append(ours)
+            pair.champion.scores.append(theirs)
+            pair.both.scores.append(max(ours, theirs))
 
     def _is_slow(self, answer: Record) -> bool:
         return not answer["cold"] and answer["latency_ms"] > self._slow_ms
@@ -186,8 +215,9 @@ class Tally:
     def _add_loss(self, side: _Side, answer: Record, outcome: Any) -> None:
         loss = self._loss(answer, outcome)
         if loss is not None:
-            side.losses += 1
-            side.loss_millionths += loss_millionths(loss, 1.0)
+            side.losses.append(loss)
+            if answer.get("score") is not None and not answer.get("fallback"):
+                side.labelled.append(_score(answer))
 
     def _loss(self, answer: Record, outcome: Any) -> float | None:
         """In [0, 1] for a classification; above 1 where a regression is off by more than its bound."""

@@ -20,7 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tidegate.domain.registry.ledger import ALL_BP
-from tidegate.domain.rollout.canary import Demand, Metric, evidence_scores_agree, evidence_that_exceeds
+from tidegate.domain.rollout.betting import evidence_that_exceeds
+from tidegate.domain.rollout.canary import Demand, Metric, evidence_scores_agree
 from tidegate.domain.rollout.rollout import AtDeadline, Plan
 from tidegate.domain.serving.service_level import ServiceLevel
 from tidegate.kernel import english

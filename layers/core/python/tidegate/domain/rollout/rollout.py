@@ -119,6 +119,12 @@ def _with_probation(document: Document) -> Document:
     }
 
 
+def _as_counted_before(document: Document) -> Document:
+    """Schema 3 of schema 2: looks may also count pairs of a shadow, how losses lie, and what is labelled. What an older
+    look did not count stays unknown, and is judged as it was."""
+    return dict(document)
+
+
 @dataclass(frozen=True, slots=True)
 class Rollout:
     """One version on its way in. `revision` counts its changes; every write names the one it replaces.
@@ -128,7 +134,7 @@ class Rollout:
     what of the captures was counted already. `actor` is the execution's ARN. `page_sha256` is the page that people see.
     """
 
-    FORM: ClassVar = StoredForm("rollout", upgrades=(_with_probation,))
+    FORM: ClassVar = StoredForm("rollout", upgrades=(_with_probation, _as_counted_before))
 
     model: str
     run_id: str
