@@ -1,7 +1,8 @@
 """What became of predictions, over HTTP (payload format 2.0).
 
     POST /models/{model}/feedback                {"feedback": [{"id", "outcome", "time"?}, ...]}, or one item alone
-                                                 -> {"accepted": n}, when all of them are kept
+                                                 -> {"accepted": n}, when all of them are kept; "of_no_class": how
+                                                 many of them count for nothing
     POST /models/{model}/feedback/corrections    the same by an operator: replaces what others reported
 
 Faults of the caller are 4xx `application/problem+json` (RFC 9457) that name item and field; nothing of such a request

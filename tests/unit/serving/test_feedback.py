@@ -16,6 +16,7 @@ from tests.builders.captures import asked, lines, rollout, sure
 from tests.builders.captures import feedback as label
 from tests.builders.command_line import Cli
 from tests.builders.feedback import ABOUT, NOW, REPORTER, FeedbackFunction, item, kept, prediction
+from tests.builders.registry import registered
 from tests.documents.forms import hold
 from tidegate import wiring
 from tidegate.cli import exits
@@ -267,6 +268,17 @@ def test_what_is_accepted_is_kept_and_counted_by_model(house: FeedbackFunction) 
     assert house.meter.counts == {"Feedback": 2, "Feedback:flight-delay": 2}
 
 
+def test_the_answer_says_how_many_outcomes_are_no_class_of_the_latest_version(house: FeedbackFunction) -> None:
+    def said(*outcomes: Any) -> dict[str, Any]:
+        items = [item(each, id=prediction(of=number)) for number, each in enumerate(outcomes)]
+        return dict(json.loads(house.post({"feedback": items})["body"]))
+
+    assert said("lost", True) == {"accepted": 2}  # a version that was registered before classes were recorded
+    registered(house.registry, "r-002", classes=("false", "true"))
+    house.clock.move(seconds=KNOWN.total_seconds())
+    assert said("lost", 1, True, "True", "false") == {"accepted": 5, "of_no_class": 2}
+
+
 def test_one_item_alone_is_accepted(house: FeedbackFunction) -> None:
     assert house.post(item())["statusCode"] == 200
     assert len(house.feedback.records) == 1
@@ -444,7 +456,8 @@ def test_json_lines_keep_their_types_and_columns_are_named(api: Api) -> None:
     file = write("labels.jsonl", *map(json.dumps, documents), "")
     options = ("--id-column", "prediction", "--outcome-column", "late", "--time-column", "landed")
     assert api.run("feedback", file, "--model", "flight-delay", *options, "--json") == exits.OK
-    assert api.run.document == {"model": "flight-delay", "accepted": 3, "without_outcome": 1}
+    expected = {"model": "flight-delay", "accepted": 3, "of_no_class": 0, "without_outcome": 1}
+    assert api.run.document == expected
     assert [record["outcome"] for record in api.house.feedback.records] == [True, 3, "x"]
     assert {record["time"] for record in api.house.feedback.records} == {"2026-01-05T00:00:00.000Z"}
 

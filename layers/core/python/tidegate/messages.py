@@ -156,6 +156,7 @@ class Evaluated(Message):
     champion_version: int | None
     fallback_sha256: str
     files: Files
+    classes: list[str] = []  # as `probabilities` spell them; none of a regression
 
 
 class SlicesAndGroupsTask(Message):

@@ -418,9 +418,9 @@ class Client:
         return self._serving("predict", model, body={"instances": list(instances)})
 
     def feedback(self, model: str, items: Sequence[Mapping[str, Any]], *, correct: bool = False) -> dict[str, Any]:
-        """Report what became of predictions (id, outcome, and time unless it is now): {accepted}. At most 500 items;
-        all of them are kept or a fault is raised, and then reporting all of them again does no harm. To `correct` what
-        others reported is the right of operators."""
+        """Report what became of predictions (id, outcome, and time unless it is now): {accepted}, and how many of them
+        are `of_no_class` of the model, if any. At most 500 items; all of them are kept or a fault is raised, and then
+        reporting all of them again does no harm. To `correct` what others reported is the right of operators."""
         return self._serving("corrections" if correct else "feedback", model, body={"feedback": list(items)})
 
     def served(self, model: str) -> dict[str, Any]:

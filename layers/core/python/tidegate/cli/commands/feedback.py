@@ -74,12 +74,15 @@ def feedback(
         raise InvalidInputError(
             f"no line of {file} has an outcome in {outcome_column!r}", next_step="give the column with --outcome-column"
         )
-    accepted = _send(tool, model, rows, columns, file, correct=correct)
-    answer = {"model": model, "accepted": accepted, "without_outcome": passed_over}
+    accepted, strange = _send(tool, model, rows, columns, file, correct=correct)
+    answer = {"model": model, "accepted": accepted, "of_no_class": strange, "without_outcome": passed_over}
 
     def render(out: Any) -> None:
         without = f"; skipped {english.count(passed_over, 'line')} without an outcome" if passed_over else ""
         out.print(f"{model}: {english.count(accepted, 'outcome')} accepted{without}", soft_wrap=True)
+        if strange:
+            are = "is none" if strange == 1 else "are none"
+            out.print(f"{strange:,} of them {are} of the model's classes and will not count; check their spelling")
         if not correct:
             out.print(
                 "outcomes that somebody else reported first do not count; operators replace them with --correct",
@@ -89,8 +92,8 @@ def feedback(
     tool.answer(answer, render)
 
 
-def _send(tool: Tool, model: str, rows: list[_Row], columns: Columns, file: str, *, correct: bool) -> int:
-    """How many were accepted: all of them.
+def _send(tool: Tool, model: str, rows: list[_Row], columns: Columns, file: str, *, correct: bool) -> tuple[int, int]:
+    """How many were accepted, which are all of them, and how many of these are no class of the model.
 
     Raises:
         InvalidInputError: every fault, by line; batches without a fault were accepted.
@@ -98,12 +101,14 @@ def _send(tool: Tool, model: str, rows: list[_Row], columns: Columns, file: str,
     """
     rows = sorted(rows, key=lambda row: str(row.item.get("id")))  # by time, so that a batch is of few hours
     pace = _Pace(tool.say, time.sleep)
-    accepted, faults = 0, list[Fault]()
+    accepted, strange, faults = 0, 0, list[Fault]()
     for start in range(0, len(rows), MAX_ITEMS):
         batch = rows[start : start + MAX_ITEMS]
         pace.wait_for(batch)
         try:
-            accepted += tool.client.feedback(model, [row.item for row in batch], correct=correct)["accepted"]
+            answer = tool.client.feedback(model, [row.item for row in batch], correct=correct)
+            accepted += answer["accepted"]
+            strange += answer.get("of_no_class", 0)
         except InvalidInputError as error:
             if not error.faults:
                 raise
@@ -121,7 +126,7 @@ def _send(tool: Tool, model: str, rows: list[_Row], columns: Columns, file: str,
             sorted(faults, key=lambda fault: int(re.findall(r"\d+", fault.path)[0]) if fault.path else 0),
             next_step=f"correct these lines and {AGAIN}",
         )
-    return accepted
+    return accepted, strange
 
 
 class _Pace:

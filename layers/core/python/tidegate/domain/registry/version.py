@@ -65,6 +65,7 @@ class Version:
     approval_reasons: tuple[str, ...] = ()  # why, in sentences
     approved_by: str | None = None  # the IAM ARN of whoever approved it
     features: tuple[str, ...] = ()  # the fields it is asked with
+    classes: tuple[str, ...] = ()  # as `probabilities` spell them; none of a regression, or where they are not recorded
 
     @property
     def served(self) -> Served:

@@ -18,7 +18,7 @@ from tidegate.kernel.documents import Document, StoredForm
 from tidegate.kernel.errors import Fault, RequestInvalidError
 from tidegate.kernel.ids import UUID7
 from tidegate.kernel.roles import principal
-from tidegate.kernel.values import class_name
+from tidegate.kernel.values import class_name, class_of
 
 
 def _without_reporter(record: Document) -> Document:
@@ -50,12 +50,17 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class ReportedModel:
-    """The model that a report is about: its task, and the moment of its first version, before which nothing can have
-    been predicted; None while it has none."""
+    """The model that a report is about: its task, the moment of its first version, before which nothing can have been
+    predicted (None while it has none), and the classes of its latest version, where these are known."""
 
     model: str
     task: str
     since: datetime | None
+    classes: frozenset[str] = frozenset()
+
+    def of_no_class(self, found: Iterable[Mapping[str, Any]]) -> int:
+        """How many records have an outcome that is none of the classes, and so counts for nothing."""
+        return sum(class_of(each["outcome"], self.classes) not in self.classes for each in found) if self.classes else 0
 
 
 @dataclass(frozen=True, slots=True)

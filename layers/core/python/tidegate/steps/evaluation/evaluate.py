@@ -42,6 +42,7 @@ from tidegate.kernel.metrics.metric import FromLosses
 from tidegate.kernel.metrics.registry import of_task
 from tidegate.kernel.prefixes import RunFile
 from tidegate.kernel.table import CLUSTER, ROW, TARGET, Column, Table
+from tidegate.kernel.values import class_name
 from tidegate.messages import Evaluated, EvaluateTask
 from tidegate.ports.platform import Clock
 from tidegate.ports.registry import Artifacts, Models, RouteReader, Runs, Versions
@@ -168,6 +169,7 @@ def evaluate(
         champion_version=champion.version if champion else None,
         fallback_sha256=task.fitted.files[RunFile.FALLBACK],
         files=files.written,
+        classes=[class_name(label) for label in candidate.contract.classes],
     )
 
 

@@ -100,5 +100,6 @@ def _version(task: RegisterTask, run: Run, clock: Clock) -> Version:
         created_by=run.requested_by,
         lock_hash=lock_hash,
         code_version=code_version,
+        classes=tuple(task.evaluated.classes),
         fallback=FallbackRef(task.run.key(RunFile.FALLBACK), task.evaluated.fallback_sha256, run.run_id),
     )

@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any
 
+from tidegate.domain.registry.version import Version
 from tidegate.domain.serving.capture import line
 from tidegate.domain.serving.feedback import ReportedModel, Reporter, parse_report, records
 from tidegate.kernel.errors import NotFoundError
@@ -26,7 +27,8 @@ class Intake:
         self._known: dict[str, tuple[ReportedModel, datetime]] = {}
 
     def take(self, model: str, body: bytes, by: Reporter) -> dict[str, Any]:
-        """Keep every outcome of a request body, or none; repeating it does no harm.
+        """Keep every outcome of a request body, or none; repeating it does no harm. The answer says how many were
+        `accepted` and, if any, how many of these are `of_no_class` of the model.
 
         Raises:
             NotFoundError: no such model.
@@ -34,20 +36,25 @@ class Intake:
             UnavailableError: the registry does not answer, or not all outcomes could be kept.
         """
         report, now = parse_report(body), self._clock.now()
-        found = records(report, self._model(model, now), by, now)
+        about = self._model(model, now)
+        found = records(report, about, by, now)
         self._log.keep(line(record) for record in found)
         self._signals.count("Feedback", len(found), model=model)
-        return {"accepted": len(found)}
+        strange = about.of_no_class(found)
+        return {"accepted": len(found)} | ({"of_no_class": strange} if strange else {})
 
     def _model(self, model: str, now: datetime) -> ReportedModel:
         known, until = self._known.get(model, (None, now))
         if known is None or now >= until:
-            known = ReportedModel(model, self._models.model(model).task, self._since(model))
+            header = self._models.model(model)
+            first, latest = self._version(model, FIRST), self._version(model, header.latest_version)
+            since = first.created_at if first else None
+            known = ReportedModel(model, header.task, since, frozenset(latest.classes if latest else ()))
             self._known[model] = known, now + KNOWN
         return known
 
-    def _since(self, model: str) -> datetime | None:
+    def _version(self, model: str, number: int) -> Version | None:
         try:
-            return self._versions.version(model, FIRST).created_at
+            return self._versions.version(model, number)
         except NotFoundError:
             return None
