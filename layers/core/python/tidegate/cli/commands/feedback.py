@@ -93,7 +93,7 @@ def feedback(
 
 
 def _send(tool: Tool, model: str, rows: list[_Row], columns: Columns, file: str, *, correct: bool) -> tuple[int, int]:
-    """How many were accepted, which are all of them, and how many of these are no class of the model.
+    """How many were accepted, which are all of them, and how many of these are outside the model's classes.
 
     Raises:
         InvalidInputError: every fault, by line; batches without a fault were accepted.
