@@ -198,8 +198,8 @@ def test_an_outcome_is_the_same_class_however_it_is_spelt(
     cells = ["0", "0.0", "00", "-0", "lost"]
     lines = [f"{each},{cell}" for each, cell in zip(ids[len(items) :], cells, strict=False)]
     (tmp_path / "outcomes.csv").write_text("\n".join(["id,outcome", *lines, ""]))
-    told = shown("feedback", str(tmp_path / "outcomes.csv"), "--model", MODEL)
-    assert (told["accepted"], told["of_no_class"]) == (len(cells), 1)
+    found = shown("feedback", str(tmp_path / "outcomes.csv"), "--model", MODEL)
+    assert (found["accepted"], told["of_no_class"]) == (len(cells), 1)
     monitored(house, MODEL)
     hours = house.client.model_health(MODEL)["verdicts"]["maturity"]["groups"]
     assert sum(each["labelled"] for each in hours) == len(spelt) + len(cells) - 1

@@ -4,7 +4,7 @@
     found.faults, found.notes, found.strengths["distance"]
     notes = key_notes(features, table, group="")
 
-How well a feature alone tells the target is its strength. It is made of ranks, so neither units nor tails nor any
+How well a feature alone predicts the target is its strength. It is made of ranks, so neither units nor tails nor any
 monotone change of a column move it:
 
 - for classes the area under the ROC curve (one class against the rest, averaged), of the column as it stands or of the
@@ -30,7 +30,7 @@ from tidegate.kernel.table import Column, Table
 Codes = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
-# A copy: the whole interval lies above. On flights, dep_delay alone tells late arrivals with an AUC of 0.89.
+# A copy: the whole interval lies above. On flights, dep_delay alone predicts late arrivals with an AUC of 0.89.
 COPY_AUC, COPY_XI = 0.99, 0.95
 # Strong enough to be asked about. Honest features are: what was measured yesterday, the size of what is priced.
 STRONG_AUC, STRONG_XI = 0.85, 0.8
@@ -44,7 +44,7 @@ _BINS, _BIN_ROWS, _SHRINK_ROWS = 64, 20, 10
 
 @dataclass(frozen=True, slots=True)
 class Strength:
-    """How well a column tells the target, with its interval of 95 %."""
+    """How well a column predicts the target, with its interval of 95 %."""
 
     value: float
     low: float
@@ -89,8 +89,8 @@ def leak_faults(
     ranked = sorted(found.keys() - set(vouched), key=lambda name: (-found[name].value, name))
     copies = [name for name in ranked if found[name].low >= answers.copy]
     others = [name for name in ranked if name not in copies]
-    standing = _standing_out(others, found, answers)
-    following = others[len(standing) :][:1]
+    apart = _standing_out(others, found, answers)
+    following = others[len(apart) :][:1]
     beside = f"the next feature, {following[0]}, has {found[following[0]]}" if following else "there is no other"
 
     def said(name: str) -> str:
@@ -105,17 +105,17 @@ def leak_faults(
         )
         for name in copies
     ]
-    outstanding = (
+    asked_for = (
         f"it stands out, by the limits of {answers.strong:g} and half the error of the next feature ({beside}). "
         "If it is known when a prediction is asked for, set known_in_advance: true; if only after the fact, leave it "
         "out and name it as an outcome column of the dataset"
     )
-    asked = [Fault(f"features.{name}", f"{said(name)}: {outstanding}") for name in standing]
+    asked = [Fault(f"features.{name}", f"{said(name)}: {asked_for}") for name in apart]
     notes = [] if target.classes else [f"{fault.path}: {fault.problem}" for fault in asked]
     faults += asked if target.classes else []
     numbers = [feature.name for feature in features if feature.kind in {"numeric", "integer"}]
     explained = {name for name in vouched if name in found and found[name].low >= answers.strong}
-    numbers = [name for name in numbers if name not in {*copies, *standing, *explained}]
+    numbers = [name for name in numbers if name not in {*copies, *apart, *explained}]
     faults += list(_pair_faults(numbers, table, target, vouched))
     return Leaks(faults, notes, {name: each.value for name, each in found.items()})
 
@@ -218,7 +218,7 @@ class _Answers:
             yield area(hits, -known)
 
     def xi(self, scores: Column) -> Strength:
-        """Of a column by whose order the target is told; equal and missing ones come in any order."""
+        """Of a column by whose order the target is predicted; equal and missing ones come in any order."""
         rows = len(scores)
         spread = 2 * float((self.above * (rows - self.above)).sum())
         if rows < 3 or not spread:
@@ -297,7 +297,7 @@ def _cross_means(groups: Codes, values: Column, *, shrink: int = _SHRINK_ROWS) -
 def _pair_faults(names: Sequence[str], table: Table, target: Target, vouched: Collection[str]) -> Iterator[Fault]:
     """Pairs of numbers that give the target together; each column is named once."""
     if len(target.classes) > 2:
-        return  # no one number of theirs tells classes apart
+        return  # no one number of theirs distinguishes the classes
     names = names[:_PAIR_COLUMNS]
     if len(table) > _PAIR_ROWS:
         table, target = _some(table, target, _PAIR_ROWS)
