@@ -199,7 +199,7 @@ def test_an_outcome_is_the_same_class_however_it_is_spelt(
     lines = [f"{each},{cell}" for each, cell in zip(ids[len(items) :], cells, strict=False)]
     (tmp_path / "outcomes.csv").write_text("\n".join(["id,outcome", *lines, ""]))
     found = shown("feedback", str(tmp_path / "outcomes.csv"), "--model", MODEL)
-    assert (found["accepted"], told["of_no_class"]) == (len(cells), 1)
+    assert (found["accepted"], found["of_no_class"]) == (len(cells), 1)
     monitored(house, MODEL)
     hours = house.client.model_health(MODEL)["verdicts"]["maturity"]["groups"]
     assert sum(each["labelled"] for each in hours) == len(spelt) + len(cells) - 1
