@@ -23,6 +23,7 @@ NAMES = (
     "labels",
     "memory",
     "models",
+    "readout",
     "release",
     "reliability",
     "serving",

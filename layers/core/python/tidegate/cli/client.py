@@ -390,6 +390,11 @@ class Client:
         """Let the champion answer alone again: {changed, route, serves, entry}."""
         return self._control("served.split", model, body={"end": True, "reason": reason})
 
+    def read_split(self, model: str) -> dict[str, Any]:
+        """Which version of a split is better, by metric and by value: {better, sentence, findings, ...}."""
+        readout: dict[str, Any] = self._control("served.read_split", model)["readout"]
+        return readout
+
     # Monitoring
 
     def models_health(

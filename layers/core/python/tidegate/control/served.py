@@ -7,7 +7,7 @@ from typing import Any
 from tidegate.control.call import Answer, At, Call, reads
 from tidegate.steps.registry import ledger
 from tidegate.steps.requests import Document
-from tidegate.steps.rollout import routes
+from tidegate.steps.rollout import readouts, routes
 from tidegate.telemetry import logger
 
 
@@ -60,6 +60,13 @@ def resume(call: Call, at: At, request: routes.Because) -> Answer:
 @reads(routes.Split)
 def split(call: Call, at: At, request: routes.Split) -> Answer:
     return acted(call, at, request, routes.split, versions=at.registry)
+
+
+def read_split(call: Call, at: At) -> Answer:
+    answer = readouts.show_readout(
+        call.path["model"], models=at.registry, routes=at.routes, hours=at.hours, clock=at.clock
+    )
+    return HTTPStatus.OK, answer
 
 
 def acted(call: Call, at: At, request: Document, act: Callable[..., dict[str, Any]], **more: object) -> Answer:

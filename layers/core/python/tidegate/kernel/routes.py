@@ -210,6 +210,7 @@ CONTROL = _table(
     Route("served.kill", "POST /models/{model}/kill", _OPERATOR, "Let the fallback answer every request."),
     Route("served.resume", "POST /models/{model}/resume", _OPERATOR, "Let the champion of a killed model serve again."),
     Route("served.split", "POST /models/{model}/split", _OPERATOR, "Give a version a fixed share, or end that."),
+    Route("served.read_split", "GET /models/{model}/split", _ALL, "Show which version of a split is better."),
     Route("health.list_health", "GET /health", _ALL, "List the health of all models.", (*_PAGE, "owner", "health")),
     Route("health.show_health", "GET /models/{model}/health", _ALL, "Show a model's health and its findings."),
     Route(

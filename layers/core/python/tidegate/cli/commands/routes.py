@@ -77,25 +77,67 @@ def resume(tool: Tool, model: str, reason: str) -> None:
     help="Its share of the requests, 0.01 to 99.99, in steps of 0.01.",
 )
 @click.option("--end", is_flag=True, help="End the split. The champion then answers all requests.")
-@_reason
+@click.option("--readout", is_flag=True, help="Show which version is better, by the spec's metric and by value.")
+@click.option("--reason", metavar="TEXT", help="The reason. Recorded in the ledger with your name.")
 @pass_tool
-def split(tool: Tool, model: str, *, to: int | None, percent: float | None, end: bool, reason: str) -> None:
+def split(
+    tool: Tool,
+    model: str,
+    *,
+    to: int | None,
+    percent: float | None,
+    end: bool,
+    readout: bool,
+    reason: str | None,
+) -> None:
     """Compare two versions of MODEL on live traffic (A/B). --to gets --percent of the requests and the champion the
     rest, until you --end the split.
 
     Each routing key stays with its version. A larger share only moves keys from the champion to the other version. To
     keep the other version, roll back to it.
 
+    --readout compares both on the answers whose outcome is known. Its intervals are valid at any time, so read it as
+    often as you like. With --end it ends the split if one version is shown to be better; that one then answers all.
+
     \b
     Example:
       tidegate split flight-delay --to 4 --percent 20 --reason "fewer calls?"
+      tidegate split flight-delay --readout --end --reason "the better one stays"
     """
-    if end and to is None and percent is None:
+    if readout and to is None and percent is None and end == (reason is not None):
+        _read_out(tool, model, reason)
+    elif reason is None or readout:
+        raise InvalidInputError(
+            "give --reason, or --readout alone; --readout takes --end and --reason together",
+            next_step="see `tidegate split --help`",
+        )
+    elif end and to is None and percent is None:
         _show(tool, model, tool.client.end_split(model, reason))
     elif not end and to is not None and percent is not None:
         _show(tool, model, tool.client.split(model, to, round(percent * 100), reason))
     else:
         raise InvalidInputError("give either --to and --percent, or --end", next_step="see `tidegate split --help`")
+
+
+def _read_out(tool: Tool, model: str, reason: str | None) -> None:
+    """Show the readout; with a reason, let the better version answer all requests."""
+    from tidegate.cli.pages import routes as routes_page
+
+    found = tool.client.read_split(model)
+    better, ended = found["better"], None
+    if reason is not None and better == found["champion"]:
+        ended = tool.client.end_split(model, reason)
+    elif reason is not None and better is not None:
+        ended = tool.client.rollback(model, better, reason)
+
+    def render(out: Any) -> None:
+        routes_page.readout(out, model, found)
+        if ended:
+            routes_page.route_change(out, model, ended)
+        elif reason is not None:
+            out.print("the split continues")
+
+    tool.answer({"readout": found, "ended": ended}, render)
 
 
 def _show(tool: Tool, model: str, answer: dict[str, Any]) -> None:

@@ -28,6 +28,33 @@ def route_change(out: "Console", model: str, answer: Document) -> None:
         out.print(f'{waiting}: tidegate resume {model} --reason "..."', soft_wrap=True)
 
 
+def readout(out: "Console", model: str, found: Document) -> None:
+    """Both versions of a split, by metric and by value."""
+    share = show.percent(found["share_bp"])
+    out.print(
+        f"{model}: version {found['version']} with {share} beside version {found['champion']}, since "
+        f"{show.moment(found['since'])} UTC",
+        soft_wrap=True,
+    )
+    labelled = f"{found['split_rows']:,} and {found['rows']:,} labelled answers"
+    out.print(f"{labelled}, compared in {english.count(found['windows'], 'window')}")
+    if found["until"]:
+        out.print(f"there is more than one readout may read: it ends with the hour {found['until']}")
+    rows = [
+        (
+            each["name"],
+            *("" if each[arm] is None else f"{each[arm]:.4f}" for arm in ("split", "champion")),
+            "" if each["gain"] is None else f"{each['gain']:+.4f} [{each['low']:+.4f}, {each['high']:+.4f}]",
+            each["unit"],
+            f"version {each['better']}" if each["better"] else "not shown yet",
+        )
+        for each in found["findings"]
+    ]
+    heads = ("by", f">version {found['version']}", f">version {found['champion']}", ">gain [interval]", "in", "better")
+    show.table(out, heads, rows)
+    out.print(found["sentence"], soft_wrap=True)
+
+
 def shares(found: Sequence[Document]) -> str:
     """`version 1 with 80 %, version 2 with 20 %`; a sole one gets all."""
     named = [f"version {each['version']}" if each["version"] else "the fallback" for each in found]
