@@ -6,7 +6,7 @@ import math
 import struct
 import uuid
 from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pyarrow.parquet.encryption as pe
 import pytest
 
+from tests.builders.parquet_cells import everywhere, meant, of
 from tidegate.domain.batch.batch import Part, Source
 from tidegate.domain.data.dataset import DECLARED, GUESSED, ColumnType, Reading
 from tidegate.domain.serving.contract import Contract, FeatureContract
@@ -87,23 +88,6 @@ NOT_DICTIONARY = {
 CODECS = ("none", "snappy", "gzip", "brotli", "zstd", "lz4")
 
 
-def meant(value: Any) -> Any:
-    """What the rules say of a cell: a moment in UTC, a text, a float64 or nothing."""
-    match value:
-        case datetime():
-            utc = value.astimezone(UTC) if value.tzinfo else value
-            return utc.replace(tzinfo=None)
-        case date():
-            return datetime(value.year, value.month, value.day)  # noqa: DTZ001
-        case bytes():
-            return value.decode()
-        case uuid.UUID():
-            return str(value)
-        case None | str():
-            return value or None  # an empty text is missing
-    return float(value)
-
-
 def cells(column: pa.Array) -> list[Any]:
     if pa.types.is_timestamp(column.type) and column.type.unit == "ns":
         column = column.cast(pa.timestamp("us"))
@@ -122,20 +106,6 @@ def read(data: bytes, reading: Reading = DECLARED, **kinds: str) -> PandasFrame:
     return PandasReader().read({"a.parquet": data}, reading, kinds)
 
 
-def of(frame: PandasFrame) -> dict[str, list[Any]]:
-    """Its cells as `meant` has them."""
-    table = frame.table(frame.types)
-    found: dict[str, list[Any]] = {}
-    for name, kind in frame.types.items():
-        values = table[name].tolist()
-        if kind is ColumnType.TEXT:
-            missing = frame._data[name].isna()
-            found[name] = [None if gap else value for gap, value in zip(missing, values, strict=True)]
-        else:
-            found[name] = [None if value is None or value != value else value for value in values]  # noqa: PLR0124
-    return found
-
-
 def ways() -> Iterator[dict[str, Any]]:
     for version, codec, dictionary in itertools.product(("1.0", "2.0"), CODECS, (True, False)):
         yield {"data_page_version": version, "compression": codec, "use_dictionary": dictionary}
@@ -152,9 +122,10 @@ def test_each_cell_of_each_type_is_what_was_written(how: dict[str, Any]) -> None
     table = pa.table(COLUMNS)
     if "coerce_timestamps" in how:
         table = table.drop_columns([name for name in table.column_names if name in {"us", "ns", "zone"}])
-    found = of(read(written(table, **how)))
-    for name in table.column_names:
-        assert found[name] == cells(COLUMNS[name]), name
+    wanted = {name: cells(COLUMNS[name]) for name in table.column_names}
+    for reader, found in everywhere(written(table, **how)):
+        for name in table.column_names:
+            assert found[name] == wanted[name], (reader, name)
 
 
 def test_int96_moments_keep_their_microseconds_and_years() -> None:

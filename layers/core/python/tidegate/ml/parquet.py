@@ -128,9 +128,10 @@ class ParquetFile:
     def _read(self, name: str, place: int, groups: list[int]) -> pd.Series:
         where, kind = f"{self.name}: {name}", self.file.schema_arrow.field(name).type
         convert = _conversion(kind)
-        logical = self.file.metadata.schema.column(place).logical_type.type
-        if convert is None or logical in _BYTES:
-            said = logical.lower() if logical in _BYTES else kind
+        column = self.file.metadata.schema.column(place)
+        odd = _BYTES.intersection({column.logical_type.type, column.converted_type})  # DuckDB writes the latter alone
+        if convert is None or odd:
+            said = min(odd).lower() if odd else kind
             raise unreadable(where, f"holds values of type {said}; give numbers, truth values, texts or times")
         with _named(where, "is damaged"):
             # One column at a time: what is read of it is free again before the next one.

@@ -190,7 +190,7 @@ def _spells_truth(version: DatasetVersion, column: ColumnProfile) -> bool:
     if version.reading.rules == 1 or column.type is not ColumnType.TEXT:
         return False
     try:
-        return all(values.read("boolean", text) is not None for text, _ in column.top)
+        return all(values.read("boolean", text, decimal=version.reading.decimal) is not None for text, _ in column.top)
     except values.NotAValueError:
         return False
 
