@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from scripts.benchmarks import canary_tools
 from scripts.benchmarks.canary_tools import NEVER
+from scripts.benchmarks.regimes import regimes
 from scripts.benchmarks.streams import (
     ERROR_RATE,
     LATENCY_TARGET_MS,
@@ -75,6 +76,7 @@ def run(*, quick: bool) -> dict[str, Any]:
             for (kind, by), found in worse.items()
             for tool in TOOLS
         ],
+        **regimes(60 if quick else 400),
     }
 
 
@@ -110,6 +112,25 @@ def tables(figures: dict[str, Any]) -> Iterator[tuple[str, list[str], list[list[
                 f"{100 * row['promoted']:.1f} %",
             ]
             for row in figures["power"]
+        ],
+    )
+    yield _regimes(figures)
+
+
+def _regimes(figures: dict[str, Any]) -> tuple[str, list[str], list[list[str]]]:
+    outage, shadow, labels = (figures[name] for name in ("after_outage", "shadow", "labels"))
+    return (
+        "what changes of regime, pairs and spread are worth (medians)",
+        ["", "now", "without"],
+        [
+            ["5 points more errors fail after an outage, to a fresh start", f"{outage['worse_over_fresh']:g}", "1"],
+            ["an equal candidate passes after an outage, to a fresh start", f"{outage['healthy_over_fresh']:g}", "1"],
+            [
+                "requests until a shadow fails that has 1 point more than 5 % common errors; not as pairs",
+                f"{shadow['requests_paired']:,}",
+                f"{shadow['requests_unpaired']:,}",
+            ],
+            ["labels until a loss of .25 beside .2 fails; as coins", f"{labels['betting']:,}", f"{labels['before']:,}"],
         ],
     )
 

@@ -37,12 +37,12 @@ def test_busy_models_are_in_time_and_quiet_ones_get_ways_out():
         "fewer steps or a larger first share",
         "a longer deadline",
         "shadow mode, which judges all requests and not a share of them",
-        "waiting beyond the deadline until there is evidence (about 6.8 days)",
+        "waiting beyond the deadline until there is evidence (about 6.9 days)",
     ]
     waiting = present(forecast(replace(DEFAULTS, at_deadline=AtDeadline.WAIT), a_day(1_000)))
     assert waiting.ways == quiet.ways[:-1]
     assert quiet.sentence == (
-        "the canary of a healthy version takes about 4.4 days, one of ten more than 6.8 days, at 41.7 requests "
+        "the canary of a healthy version takes about 4.4 days, one of ten more than 6.9 days, at 41.7 requests "
         "an hour, as in the last 7 days: probably too late for its deadline of 24 hours"
     )
 

@@ -43,8 +43,8 @@ _BASES = (0.0005, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8
 _STEPS = (0.003, 0.01, 0.03, 0.1, 0.3, 0.6)
 _LEAST_RATE = 0.0002  # a bet on a rate of 0 would be lost for good by one event
 _STAKES = (0.01, 0.02, 0.04, 0.08, 0.13, 0.2, 0.3, 0.42, 0.56, 0.7, 0.84, 0.95)  # on a pair, of what may be staked
-_ANY_TIME = 0.1  # of the capital starts at some look after the first
-_AT_CHANGES = 0.2  # starts after changes of the common rate, half of what is left at each
+_ANY_TIME = 0.05  # of the capital starts at some look after the first
+_AT_CHANGES = 0.3  # starts after changes of the common rate, half of what is left at each
 _CHANGE = 3.6  # standard errors, less half an event, by which the rate of a look differs when it has changed
 
 
