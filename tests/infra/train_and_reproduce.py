@@ -29,7 +29,7 @@ business_unit: planning
 dataset: trips
 features:
   - {name: line, kind: categorical}
-  - {name: wind, kind: numeric, known_in_advance: true}
+  - {name: wind, kind: numeric}
   - {name: rain, kind: numeric}
 gate: {resamples: 200, min_rows: 50, margin: 0.5}
 """
