@@ -1,4 +1,4 @@
-"""Always-valid evidence: e-processes over looks for two arms, for pairs, for one rate, and for keys that come back.
+"""Always-valid evidence: e-processes over looks for two arms, for pairs, and for one rate.
 
 Each is what a bet against a null hypothesis would have made of 1; here as its logarithm. By Ville's inequality it
 ever reaches 1 / alpha with probability at most alpha, whatever one does with it in the meantime (Ville 1939; Howard
@@ -108,28 +108,6 @@ def evidence_of_rate(events: Counts, n: Counts, limit: float, *, above: bool) ->
 def evidence_of_mean(values: Counts, limit: float, *, above: bool) -> Floats:
     """The same of values in [0, 1], given as masses."""
     return _mixed(_from_any_look(_gained_alone(values, limit, above=above), values))
-
-
-def evidence_of_keys(more: Counts, less: Counts, weights: Floats, by: float) -> float:
-    """Logarithm of the evidence against "more_mean - less_mean <= by" of keys that come back.
-
-    A row of the masses [rows, 9] is a window of looks; each of its keys is in it once, with its mean. Rows need not be
-    independent of each other, only keys within a row. Each row is worth at most 1 on average, so what they are worth
-    together, by weights [rows] that add up to at most 1, is at most 1 on average even when all have come. It never
-    falls, so it ever reaches 1 / alpha with probability at most alpha (Markov's inequality). The weight of windows that
-    have not come yet stays 1.
-    """
-    return _weighed(_mixed(_gained(more, less, by)), weights)
-
-
-def evidence_of_keys_alone(values: Counts, weights: Floats, limit: float, *, above: bool) -> float:
-    """As `evidence_of_keys`, with a known mean in place of the other arm."""
-    return _weighed(_mixed(_gained_alone(values, limit, above=above)), weights)
-
-
-def _weighed(logs: Floats, weights: Floats) -> float:
-    rest = max(1 - float(weights.sum()), 1e-300)
-    return float(np.logaddexp.reduce([*(logs + np.log(weights)), np.log(rest)]))
 
 
 def _gained(more: Counts, less: Counts, by: float) -> Floats:
