@@ -126,9 +126,9 @@ def test_a_slice_says_what_it_has_too_little_of():
 def test_a_slice_with_few_rows_of_the_rarer_class_is_not_judged():
     target, candidate, champion, carrier = a_holdout()
     target[carrier == "EV"] = 0
-    target[np.flatnonzero(carrier == "EV")[:19]] = 1
+    target[np.flatnonzero(carrier == "EV")[:9]] = 1
     found = {each.value: each for each in judge(judged_rows(target, candidate, champion), {"carrier": part(carrier)})}
-    assert found["EV"].lacking == "19 of 20 rows with the rarer class"
+    assert found["EV"].lacking == "9 of 10 rows with the rarer class"
     assert not any(each.too_few for name, each in found.items() if name != "EV")
 
 

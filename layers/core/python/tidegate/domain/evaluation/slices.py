@@ -32,7 +32,7 @@ from tidegate.kernel.table import Column, Table
 MAX_CATEGORIES = 20  # of a column, by rows; the rest are taken together
 OTHER, MISSING = "other", "missing"
 LEAST_ROWS = 100
-LEAST_RARER = 20  # rows, days or groups with the rarer of two classes, without which a slice is not judged
+LEAST_RARER = 10  # rows, days or groups with the rarer of two classes, without which a slice is not judged
 MAX_TESTED = 3  # found slices
 MIN_HALF_CLUSTERS = 10  # Student's quantile stands in for what fewer cannot say (see `evaluation`)
 LOSS_QUANTILE = 0.99  # losses beyond count as this one: a few rows make no slice
