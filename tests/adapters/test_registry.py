@@ -147,7 +147,7 @@ def test_a_second_run_learns_who_holds_the_lease_since_when_and_until_when(regis
     requested(registry, run, lease_until=AT + timedelta(hours=3))
     with pytest.raises(ConflictError) as caught:
         requested(registry, a_run("r-002", requested_at=AT + timedelta(hours=2), token="twice"))
-    for fact in ("r-001", "user/ann", "2026-01-05T12:30:15", "2026-01-05T15:30:15"):
+    for fact in ("r-001", "user/ann", "2026-01-05 12:30 UTC", "2026-01-05 15:30 UTC"):
         assert fact in caught.value.message
     assert "tidegate rollout flight-delay" in caught.value.next_step
     assert [each.run_id for each in registry.runs("flight-delay")] == ["r-001"]
