@@ -153,7 +153,8 @@ def test_what_an_ended_doctor_left_is_removed_later_also_its_training(
     code, answer = doctor("--remove")
     assert code == exits.OK, answer
     assert [line["tried"] for line in answer["checks"]] == [f"removed {LEFT}"]
-    assert house.states.describe_execution(executionArn=run["execution"])["status"] == "ABORTED"
+    ended = house.states.describe_execution(executionArn=run["execution"])
+    assert ended["status"] in {"ABORTED", "FAILED"}, ended  # stopped, unless a step of it failed first
     assert house.cloud.settle()  # a step that was at work may have written a file since
     assert doctor("--remove")[0] == exits.OK
     assert doctor("--remove") == (exits.OK, {"stage": "dev", "checks": []})
