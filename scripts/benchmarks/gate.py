@@ -4,7 +4,7 @@ Beside it the point comparison that MLflow's and SageMaker's published samples g
 number is the higher one (or, with a margin, not lower by more than the margin).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -146,9 +146,7 @@ class ByChance:
 
 
 def _ranked_by_chance(rows: int, positives: int, simulations: int) -> dict[str, float]:
-    with ProcessPoolExecutor() as pool:
-        called = list(pool.map(ByChance(rows, positives).called_better, range(simulations), chunksize=10))
-    return {"rows": rows, "positives": positives, "value": sum(called) / simulations}
+    return {"rows": rows, "positives": positives, "value": _share(ByChance(rows, positives).called_better, simulations)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,9 +169,14 @@ class EqualSlices:
 
 
 def _slices_by_chance(slices: int, rows: int, share: float, simulations: int) -> dict[str, float]:
+    value = _share(EqualSlices(slices, rows, share).called_worse, simulations)
+    return {"slices": slices, "rows": rows, "positives": rows * share, "value": value}
+
+
+def _share(called: Callable[[int], bool], simulations: int) -> float:
+    """Of simulations, by their seeds."""
     with ProcessPoolExecutor() as pool:
-        called = list(pool.map(EqualSlices(slices, rows, share).called_worse, range(simulations), chunksize=10))
-    return {"slices": slices, "rows": rows, "positives": rows * share, "value": sum(called) / simulations}
+        return sum(pool.map(called, range(simulations), chunksize=10)) / simulations
 
 
 def evaluation_of(found: Comparison, rows: int, resamples: int) -> Evaluation:

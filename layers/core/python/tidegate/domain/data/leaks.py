@@ -30,9 +30,10 @@ from tidegate.kernel.table import Column, Table
 Codes = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
-# A copy: the whole interval lies above. On flights, dep_delay alone predicts late arrivals with an AUC of 0.89.
+# A copy: the whole interval lies above.
 COPY_AUC, COPY_XI = 0.99, 0.95
-# Strong enough to be asked about. Honest features are: what was measured yesterday, the size of what is priced.
+# Strong enough to be asked about: on flights, dep_delay alone predicts late arrivals with an AUC of 0.89. Honest
+# features can be, such as what was measured yesterday, or the size of what is priced.
 STRONG_AUC, STRONG_XI = 0.88, 0.8
 _Z = 1.96  # for 95 %
 _ROWS = 100_000  # looked at, of more than these
@@ -68,7 +69,7 @@ def leak_faults(
 ) -> Leaks:
     """Features that know too much. `table` holds training rows only.
 
-    A fault are:
+    Faults are:
 
     - copies: features whose interval lies above `COPY_AUC` or `COPY_XI`, however many they are;
     - of classes also features that stand out: with an AUC of `STRONG_AUC` or more and at most half the error of the
@@ -78,8 +79,7 @@ def leak_faults(
 
     Of numbers, a feature that stands out in the same way is noted: there, honest ones often do. Features that are
     `vouched` for are not suspected, and the others are not measured against them; a strong one explains by itself what
-    it gives together with another. Times are left out: no model is given
-    one by itself.
+    it gives together with another. Times are left out: no model is given one by itself.
     """
     features = [feature for feature in features if feature.kind != "time"]
     if len(table) > _ROWS:
@@ -202,9 +202,12 @@ class _Answers:
     def strength(self, column: Column) -> Strength:
         """Of any column [rows]."""
         if not self.classes:
-            groups = None if column.dtype.kind == "f" else _codes(column)
-            return self.xi(column if groups is None else _cross_means(groups, self.ranks, shrink=0))
-        each = [_best(self._areas(column, hits)) for hits in self.classes if 0 < int(hits.sum()) < len(hits)]
+            return self.xi(column if column.dtype.kind == "f" else _cross_means(_codes(column), self.ranks, shrink=0))
+        each = [
+            max(self._areas(column, hits), key=lambda one: one.value)
+            for hits in self.classes
+            if 0 < int(hits.sum()) < len(hits)
+        ]
         if not each:
             return Strength(0.5, 0.5, 0.5)
         mean = [float(np.mean([getattr(one, name) for one in each])) for name in ("value", "low", "high")]
@@ -233,10 +236,6 @@ class _Answers:
         error = _Z * rows * sqrt(variance * len(steps)) / spread / most
         value = min(max(value, 0.0), 1.0)
         return Strength(value, max(value - error, 0.0), min(value + error, 1.0))
-
-
-def _best(found: Iterator[Strength]) -> Strength:
-    return max(found, key=lambda each: each.value)
 
 
 def area(hits: Bools, scores: Column) -> Strength:
@@ -306,7 +305,7 @@ def _pair_faults(names: Sequence[str], table: Table, target: Target, vouched: Co
     for one, other, scores, how in _pairs(names, table, values, positive=not target.classes):
         if {one, other} <= set(vouched) or named & {one, other}:
             continue
-        found = _best(iter([area(answers.classes[0], scores)])) if target.classes else answers.xi(scores)
+        found = area(answers.classes[0], scores) if target.classes else answers.xi(scores)
         if found.low >= answers.copy:
             named |= {one, other}
             yield Fault(

@@ -263,7 +263,7 @@ class _Findings:
         self.faults += value_faults(features, used, training, personal=self.demands.personal)
         trained = used.take(training)
         self.notes += precision_notes(features, trained)
-        self.notes += key_notes(features, used.take(np.sort(training)), group=self.demands.group)
+        self.notes += key_notes(features, trained, group=self.demands.group)
         trained = model_numbers(features, trained)
         self.faults += twin_faults(features, trained)
         if target is None or not len(training):
